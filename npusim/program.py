@@ -1,0 +1,184 @@
+"""CONTRACT 3: a Program, the task streams of all cores as columns, and `check()`.
+
+A task waits for its dependencies, then for its queue: a core's tasks with the same `unit` run one
+after the other in table order. Rows therefore stand in an order in which every dependency comes
+before its dependents (a RECV may stand before its SEND).
+
+| kind    | unit                        | bytes                      | address, memory | peer, match     |
+|---------|-----------------------------|----------------------------|-----------------|-----------------|
+| COMPUTE | `array_unit`, `vector_unit` | scratchpad bytes it moves  | –               | –               |
+| LOAD    | `dma_unit`                  | memory → scratchpad        | yes             | –               |
+| STORE   | `dma_unit`                  | scratchpad → memory        | yes             | –               |
+| SEND    | `dma_unit(0)`               | message payload            | –               | receiver, RECV  |
+| RECV    | NO_UNIT                     | message payload            | –               | sender, SEND    |
+| SYNC    | NO_UNIT                     | –                          | –               | – (takes no time) |
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+COMPUTE, LOAD, STORE, SEND, RECV, SYNC = range(6)
+KIND_NAMES = ("compute", "load", "store", "send", "recv", "sync")
+NO_UNIT = -1
+NONE = -1
+
+# Units of a core, in one numbering: 0 the vector unit (and SFU), 1…31 the arrays, 32… the DMA engines.
+VECTOR_UNIT = 0
+FIRST_ARRAY_UNIT = 1
+FIRST_DMA_UNIT = 32
+UNITS_PER_CORE = 64
+
+
+def array_unit(index: int) -> int:
+    return FIRST_ARRAY_UNIT + index
+
+
+def dma_unit(index: int) -> int:
+    return FIRST_DMA_UNIT + index
+
+
+COLUMNS = {
+    "kind": np.int8,
+    "core": np.int32,
+    "unit": np.int16,
+    "cycles": np.int64,  # COMPUTE: cycles of the core's clock, start cost included
+    "bytes": np.int64,
+    "memory": np.int32,  # memory instance id
+    "address": np.int64,  # byte address in that instance
+    "row_bytes": np.int64,  # 2-D transfers: contiguous bytes of a row; 0 = all of `bytes`
+    "stride_bytes": np.int64,  # address step from row to row
+    "peer": np.int32,
+    "match": np.int32,
+    "op": np.int32,  # row of Program.ops
+    "flops": np.int64,
+}
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """What a task belongs to, for the per-operator table. `layer` -1: outside the layers."""
+
+    name: str
+    kind: str
+    layer: int = NONE
+    phase: str = ""
+
+
+@dataclass
+class Program:
+    """Task table: one numpy array a column (see COLUMNS), dependencies in CSR form
+    (`dep_start[n+1]`, `deps`: the tasks that task i waits for), op rows, and what the plan
+    placed where (`placed`: rows of dicts for the result) with notes for the user."""
+
+    columns: dict[str, np.ndarray]
+    dep_start: np.ndarray
+    deps: np.ndarray
+    ops: list[OpRow]
+    placed: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.columns["kind"])
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        columns = self.__dict__.get("columns", {})
+        if name in columns:
+            return columns[name]
+        raise AttributeError(name)
+
+
+class ProgramBuilder:
+    """Appends tasks one by one; `build()` gives the Program."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[int]] = {name: [] for name in COLUMNS}
+        self._deps: list[int] = []
+        self._dep_start: list[int] = [0]
+        self.ops: list[OpRow] = []
+        self.placed: list[dict] = []
+        self.notes: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._dep_start) - 1
+
+    def op(self, name: str, kind: str, layer: int = NONE, phase: str = "") -> int:
+        """Adds an op row, returns its index."""
+        self.ops.append(OpRow(name, kind, layer, phase))
+        return len(self.ops) - 1
+
+    def task(self, kind: int, core: int, unit: int, op: int, after=(), *, cycles=0, num_bytes=0,
+             memory=NONE, address=0, row_bytes=0, stride_bytes=0, peer=NONE, match=NONE,
+             flops=0) -> int:
+        """Appends one task that waits for the tasks in `after`; returns its index."""
+        rows = self._rows
+        rows["kind"].append(kind)
+        rows["core"].append(core)
+        rows["unit"].append(unit)
+        rows["cycles"].append(cycles)
+        rows["bytes"].append(num_bytes)
+        rows["memory"].append(memory)
+        rows["address"].append(address)
+        rows["row_bytes"].append(row_bytes)
+        rows["stride_bytes"].append(stride_bytes)
+        rows["peer"].append(peer)
+        rows["match"].append(match)
+        rows["op"].append(op)
+        rows["flops"].append(flops)
+        self._deps.extend(after)
+        self._dep_start.append(len(self._deps))
+        return len(self._dep_start) - 2
+
+    def compute(self, core, unit, op, cycles, after=(), *, sram_bytes=0, flops=0) -> int:
+        return self.task(COMPUTE, core, unit, op, after, cycles=cycles, num_bytes=sram_bytes,
+                         flops=flops)
+
+    def load(self, core, op, memory, address, num_bytes, after=(), *, engine=1, row_bytes=0,
+             stride_bytes=0) -> int:
+        return self.task(LOAD, core, dma_unit(engine), op, after, memory=memory, address=address,
+                         num_bytes=num_bytes, row_bytes=row_bytes, stride_bytes=stride_bytes)
+
+    def store(self, core, op, memory, address, num_bytes, after=(), *, engine=1, row_bytes=0,
+              stride_bytes=0) -> int:
+        return self.task(STORE, core, dma_unit(engine), op, after, memory=memory, address=address,
+                         num_bytes=num_bytes, row_bytes=row_bytes, stride_bytes=stride_bytes)
+
+    def message(self, src, dst, op, num_bytes, after=(), recv_after=()) -> tuple[int, int]:
+        """A SEND on `src` and its RECV on `dst`; returns (send, recv) task indices. The
+        RECV is posted once `recv_after` is done."""
+        send = self.task(SEND, src, dma_unit(0), op, after, num_bytes=num_bytes, peer=dst)
+        recv = self.task(RECV, dst, NO_UNIT, op, recv_after, num_bytes=num_bytes, peer=src,
+                         match=send)
+        self._rows["match"][send] = recv
+        return send, recv
+
+    def sync(self, core, op, after=()) -> int:
+        return self.task(SYNC, core, NO_UNIT, op, after)
+
+    def build(self) -> Program:
+        columns = {name: np.array(self._rows[name], dtype=kind) for name, kind in COLUMNS.items()}
+        return Program(columns, np.array(self._dep_start, dtype=np.int64),
+                       np.array(self._deps, dtype=np.int32), self.ops, self.placed, self.notes)
+
+
+def check(program: Program) -> None:
+    """AssertionError when a row breaks the contract (ours to mend, never the user's)."""
+    n = len(program)
+    kind, unit = program.kind, program.unit
+    for name, column in program.columns.items():
+        assert len(column) == n, f"column {name} has {len(column)} rows, not {n}"
+    assert len(program.dep_start) == n + 1 and program.dep_start[-1] == len(program.deps)
+    dependents = np.repeat(np.arange(n), np.diff(program.dep_start))
+    assert (program.deps < dependents).all(), "a dependency must stand before its dependents"
+    assert (program.deps >= 0).all()
+    queued = (kind == COMPUTE) | (kind == LOAD) | (kind == STORE) | (kind == SEND)
+    assert (unit[queued] >= 0).all() and (unit[~queued] == NO_UNIT).all()
+    messages = (kind == SEND) | (kind == RECV)
+    partner = program.match[messages]
+    assert (partner >= 0).all() and (program.match[partner] == np.flatnonzero(messages)).all()
+    assert (program.bytes[messages] == program.bytes[partner]).all()
+    assert (program.peer[messages] == program.core[partner]).all()
+    transfers = messages | (kind == LOAD) | (kind == STORE)
+    assert (program.bytes[transfers] > 0).all(), "a transfer must move at least one byte"
+    assert (program.cycles[kind == COMPUTE] >= 0).all()
+    assert (program.memory[(kind == LOAD) | (kind == STORE)] >= 0).all()

@@ -1,0 +1,153 @@
+"""Scenario YAML → `Scenario`: which chip, which model, which workload, mapped how."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from npusim.spec.base import Spec
+
+DTYPE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "fp4": 4}
+Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "fp4"]
+Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+Bytes = Annotated[int, Field(ge=1, le=1 << 44)]
+Dim = Annotated[int, Field(ge=1, le=1 << 24)]
+CoreRef = int | tuple[int, int]
+Degree = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Dtypes(Spec):
+    """Data type of each class of elements; accumulation is in 32 bit on chip."""
+
+    weights: Dtype = "bf16"
+    activations: Dtype = "bf16"
+    kv: Dtype = "bf16"
+
+
+def dtype_bytes(dtype: str, elements: int) -> int:
+    """Bytes of `elements` of a type, rounded up."""
+    return -(-elements * DTYPE_BITS[dtype] // 8)
+
+
+class LlmWorkload(Spec):
+    """One iteration (`prefill`, `decode`) or a whole generation of a batch of equal requests;
+    `context_tokens` with `prefill` makes it a chunk that follows that much context.
+    `requests` instead lists different ones as [new_tokens, context_tokens] pairs."""
+
+    kind: Literal["llm"] = "llm"
+    phase: Literal["prefill", "decode", "generate"] = "prefill"
+    batch: Annotated[int, Field(ge=1, le=65536)] = 1
+    prompt_tokens: Tokens | None = None
+    context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    output_tokens: Tokens | None = None
+    requests: tuple[tuple[Tokens, Annotated[int, Field(ge=0)]], ...] = ()
+
+    @model_validator(mode="after")
+    def _phase_has_its_lengths(self):
+        needed = {"prefill": ["prompt_tokens"], "decode": ["context_tokens"],
+                  "generate": ["prompt_tokens", "output_tokens"]}[self.phase]
+        allowed = {"prefill": ["context_tokens"]}.get(self.phase, [])
+        if self.requests and self.phase == "generate":
+            raise ValueError("requests lists one iteration; phase generate takes prompt_tokens "
+                             "and output_tokens")
+        for name in ("prompt_tokens", "context_tokens", "output_tokens"):
+            given = getattr(self, name) is not None
+            if name in needed and not given and not self.requests:
+                raise ValueError(f"phase {self.phase} needs {name}")
+            if given and (self.requests or name not in needed + allowed):
+                raise ValueError(f"{name} does not go with "
+                                 f"{'requests' if self.requests else f'phase {self.phase}'}")
+        return self
+
+
+class GemmWorkload(Spec):
+    """[m, k] @ [k, n], weights in memory, partitioned over the cores like any matmul."""
+
+    kind: Literal["gemm"]
+    m: Dim
+    k: Dim
+    n: Dim
+
+
+class TransferWorkload(Spec):
+    """One message from core to core."""
+
+    kind: Literal["transfer"]
+    src: CoreRef
+    dst: CoreRef
+    bytes: Bytes
+
+
+class CollectiveWorkload(Spec):
+    """A collective over `cores` (default all, in placement order). `bytes`: the full vector
+    each core holds (all_reduce, reduce_scatter, broadcast) or ends with (all_gather); all_to_all:
+    what each core sends in all."""
+
+    kind: Literal["collective"]
+    op: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"]
+    bytes: Bytes
+    algorithm: Literal["auto", "ring", "tree", "mesh2d"] = "auto"
+    cores: tuple[CoreRef, ...] | None = None
+
+
+class MemoryWorkload(Spec):
+    """Traffic of one core (or of `cores`) to its memory: `request_bytes` transfers over a
+    `span_bytes` region."""
+
+    kind: Literal["memory"]
+    pattern: Literal["sequential", "random", "strided"] = "sequential"
+    bytes: Bytes
+    core: CoreRef = 0
+    cores: tuple[CoreRef, ...] | None = None
+    memory: str | None = None
+    read_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    request_bytes: Annotated[int, Field(ge=32, le=1 << 30)] = 4096
+    stride_bytes: Annotated[int, Field(ge=1)] = 65536
+    span_bytes: Bytes | None = None
+
+
+Workload = Annotated[LlmWorkload | GemmWorkload | TransferWorkload | CollectiveWorkload
+                     | MemoryWorkload, Field(discriminator="kind")]
+
+
+class Parallel(Spec):
+    """How the work is divided. `grid` [rows, columns] of partition mnk, default the squarest.
+    `micro_batches` splits a prefill for the pipeline stages. `mla`: absorbed or not, auto = absorbed in
+    decode."""
+
+    tp: Degree = 1
+    pp: Degree = 1
+    dp: Degree = 1
+    ep: Degree = 1
+    partition: str = "auto"  # a row of passes.partition.PARTITIONS
+    collective: str = "auto"  # a row of passes.collective.ALGORITHMS
+    grid: tuple[Degree, Degree] | None = None
+    micro_batches: Degree = 1
+    mla: Literal["auto", "absorbed", "expanded"] = "auto"
+
+
+class Fidelity(Spec):
+    memory: Literal["transaction", "analytic"] = "transaction"
+    noc: Literal["transaction", "analytic"] = "transaction"
+
+
+class Scenario(Spec):
+    """One run: what `npusim run` reads. `model_overrides` replaces keys of the HF config."""
+
+    hw: str = "npu_large_core"
+    model: str | None = None
+    hw_overrides: dict[str, object] = {}
+    model_overrides: dict[str, object] = {}
+    dtype: Dtypes = Dtypes()
+    workload: Workload
+    parallel: Parallel = Parallel()
+    placement: str = "auto"  # a row of passes.place.PLACEMENTS
+    fidelity: Fidelity = Fidelity()
+    engine: Literal["fast", "simpy"] = "fast"
+    reuse: bool = False
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+
+    @model_validator(mode="after")
+    def _llm_needs_model(self):
+        if self.workload.kind == "llm" and self.model is None:
+            raise ValueError("workload kind llm needs a model")
+        return self
