@@ -107,9 +107,24 @@ class ProgramBuilder:
         self.ops.append(OpRow(name, kind, layer, phase))
         return len(self.ops) - 1
 
-    def task(self, kind: int, core: int, unit: int, op: int, after=(), *, cycles=0, num_bytes=0,
-             memory=NONE, address=0, row_bytes=0, stride_bytes=0, peer=NONE, match=NONE,
-             flops=0) -> int:
+    def task(
+        self,
+        kind: int,
+        core: int,
+        unit: int,
+        op: int,
+        after=(),
+        *,
+        cycles=0,
+        num_bytes=0,
+        memory=NONE,
+        address=0,
+        row_bytes=0,
+        stride_bytes=0,
+        peer=NONE,
+        match=NONE,
+        flops=0,
+    ) -> int:
         """Appends one task that waits for the tasks in `after`; returns its index."""
         rows = self._rows
         rows["kind"].append(kind)
@@ -130,25 +145,69 @@ class ProgramBuilder:
         return len(self._dep_start) - 2
 
     def compute(self, core, unit, op, cycles, after=(), *, sram_bytes=0, flops=0) -> int:
-        return self.task(COMPUTE, core, unit, op, after, cycles=cycles, num_bytes=sram_bytes,
-                         flops=flops)
+        return self.task(
+            COMPUTE, core, unit, op, after, cycles=cycles, num_bytes=sram_bytes, flops=flops
+        )
 
-    def load(self, core, op, memory, address, num_bytes, after=(), *, engine=1, row_bytes=0,
-             stride_bytes=0) -> int:
-        return self.task(LOAD, core, dma_unit(engine), op, after, memory=memory, address=address,
-                         num_bytes=num_bytes, row_bytes=row_bytes, stride_bytes=stride_bytes)
+    def load(
+        self,
+        core,
+        op,
+        memory,
+        address,
+        num_bytes,
+        after=(),
+        *,
+        engine=1,
+        row_bytes=0,
+        stride_bytes=0,
+    ) -> int:
+        return self.task(
+            LOAD,
+            core,
+            dma_unit(engine),
+            op,
+            after,
+            memory=memory,
+            address=address,
+            num_bytes=num_bytes,
+            row_bytes=row_bytes,
+            stride_bytes=stride_bytes,
+        )
 
-    def store(self, core, op, memory, address, num_bytes, after=(), *, engine=1, row_bytes=0,
-              stride_bytes=0) -> int:
-        return self.task(STORE, core, dma_unit(engine), op, after, memory=memory, address=address,
-                         num_bytes=num_bytes, row_bytes=row_bytes, stride_bytes=stride_bytes)
+    def store(
+        self,
+        core,
+        op,
+        memory,
+        address,
+        num_bytes,
+        after=(),
+        *,
+        engine=1,
+        row_bytes=0,
+        stride_bytes=0,
+    ) -> int:
+        return self.task(
+            STORE,
+            core,
+            dma_unit(engine),
+            op,
+            after,
+            memory=memory,
+            address=address,
+            num_bytes=num_bytes,
+            row_bytes=row_bytes,
+            stride_bytes=stride_bytes,
+        )
 
     def message(self, src, dst, op, num_bytes, after=(), recv_after=()) -> tuple[int, int]:
         """A SEND on `src` and its RECV on `dst`; returns (send, recv) task indices. The
         RECV is posted once `recv_after` is done."""
         send = self.task(SEND, src, dma_unit(0), op, after, num_bytes=num_bytes, peer=dst)
-        recv = self.task(RECV, dst, NO_UNIT, op, recv_after, num_bytes=num_bytes, peer=src,
-                         match=send)
+        recv = self.task(
+            RECV, dst, NO_UNIT, op, recv_after, num_bytes=num_bytes, peer=src, match=send
+        )
         self._rows["match"][send] = recv
         return send, recv
 
@@ -157,8 +216,14 @@ class ProgramBuilder:
 
     def build(self) -> Program:
         columns = {name: np.array(self._rows[name], dtype=kind) for name, kind in COLUMNS.items()}
-        return Program(columns, np.array(self._dep_start, dtype=np.int64),
-                       np.array(self._deps, dtype=np.int32), self.ops, self.placed, self.notes)
+        return Program(
+            columns,
+            np.array(self._dep_start, dtype=np.int64),
+            np.array(self._deps, dtype=np.int32),
+            self.ops,
+            self.placed,
+            self.notes,
+        )
 
 
 def check(program: Program) -> None:

@@ -6,8 +6,15 @@ import numpy as np
 
 from npusim.program import Program
 
-SPAN_DTYPE = np.dtype([("track", np.int32), ("task", np.int32), ("start_ps", np.int64),
-                       ("end_ps", np.int64), ("bytes", np.int64)])
+SPAN_DTYPE = np.dtype(
+    [
+        ("track", np.int32),
+        ("task", np.int32),
+        ("start_ps", np.int64),
+        ("end_ps", np.int64),
+        ("bytes", np.int64),
+    ]
+)
 
 
 @dataclass
@@ -39,6 +46,40 @@ class Trace:
     link_bins: np.ndarray | None = None
     spans: "SpanLog | None" = None
     counters: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Iteration:
+    """One iteration of the workload (a prefill, one decode step, a micro-operation) in a Run.
+
+    `makespan_ps` equals `trace.makespan_ps` unless layers were reused; then `reuse` says how:
+    {"simulated_layers", "reused_layers", "spread_fraction"}. `reused_from` is the index of the
+    iteration whose trace this one shares, None when it was simulated itself.
+    """
+
+    label: str
+    start_ps: int
+    makespan_ps: int
+    trace: Trace
+    new_tokens: int = 0
+    output_tokens: int = 0
+    reuse: dict | None = None
+    reused_from: int | None = None
+
+
+@dataclass
+class Run:
+    """What simulate() returns: the iterations in order, notes for the user (what `auto` picked and
+    why, replicated heads, spills, reuse), and CPU seconds by phase: lowering, simulation, …"""
+
+    iterations: list[Iteration]
+    notes: list[str] = field(default_factory=list)
+    cpu_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def makespan_ps(self) -> int:
+        last = self.iterations[-1]
+        return last.start_ps + last.makespan_ps
 
 
 CHANNEL_KEYS = {

@@ -143,8 +143,9 @@ class DramTiming(Spec):
         if self.t_refi_ns and self.t_rfc_ns >= self.t_refi_ns:
             raise ValueError(f"t_rfc_ns {self.t_rfc_ns} must be below t_refi_ns {self.t_refi_ns}")
         if self.row_bytes % self.burst_bytes:
-            raise ValueError(f"row_bytes {self.row_bytes} must be a multiple of burst_bytes "
-                             f"{self.burst_bytes}")
+            raise ValueError(
+                f"row_bytes {self.row_bytes} must be a multiple of burst_bytes {self.burst_bytes}"
+            )
         return self
 
 
@@ -189,10 +190,13 @@ class Memory(Spec):
     @model_validator(mode="after")
     def _ports_match(self):
         if (self.attach == "edge") != bool(self.ports):
-            raise ValueError(f"ports are for attach: edge, and needed there; attach is {self.attach}")
+            raise ValueError(
+                f"ports are for attach: edge, and needed there; attach is {self.attach}"
+            )
         if self.attach == "edge" and self.channels % len(self.ports):
-            raise ValueError(f"channels {self.channels} must be a multiple of the "
-                             f"{len(self.ports)} ports")
+            raise ValueError(
+                f"channels {self.channels} must be a multiple of the {len(self.ports)} ports"
+            )
         return self
 
 
@@ -234,8 +238,10 @@ class Noc(Spec):
     @model_validator(mode="after")
     def _consistent(self):
         if self.min_packet_bytes > self.max_packet_bytes:
-            raise ValueError(f"min_packet_bytes {self.min_packet_bytes} is above max_packet_bytes "
-                             f"{self.max_packet_bytes}")
+            raise ValueError(
+                f"min_packet_bytes {self.min_packet_bytes} is above max_packet_bytes "
+                f"{self.max_packet_bytes}"
+            )
         if self.lock_scope == "both" and self.protocol != "handshake":
             raise ValueError("lock_scope: both needs protocol: handshake")
         return self
@@ -268,8 +274,10 @@ class Hardware(Spec):
             for port in memory.ports:
                 self.core_id(port.at)
             if memory.attach == "group" and self.mesh.num_cores % memory.cores_per_instance:
-                raise ValueError(f"cores_per_instance {memory.cores_per_instance} does not divide "
-                                 f"the {self.mesh.num_cores} cores")
+                raise ValueError(
+                    f"cores_per_instance {memory.cores_per_instance} does not divide "
+                    f"the {self.mesh.num_cores} cores"
+                )
         return self
 
     def core_id(self, at: int | str | CoreAt) -> int:
@@ -277,8 +285,10 @@ class Hardware(Spec):
         mesh = self.mesh
         row, column = divmod(at, mesh.columns) if isinstance(at, int) else at
         if not (0 <= row < mesh.rows and 0 <= column < mesh.columns):
-            raise ValueError(f"core {at if isinstance(at, int) else list(at)} is outside the "
-                             f"{mesh.rows}x{mesh.columns} mesh")
+            raise ValueError(
+                f"core {at if isinstance(at, int) else list(at)} is outside the "
+                f"{mesh.rows}x{mesh.columns} mesh"
+            )
         return row * mesh.columns + column
 
     def group_of_core(self) -> list[int | None]:
@@ -322,8 +332,11 @@ class Hardware(Spec):
             size = {"core": 1, "group": memory.cores_per_instance, "edge": len(everyone)}
             step = size[memory.attach]
             for first in range(0, len(everyone), step):
-                found.append(MemoryInstance(memory_id=len(found), memory=memory,
-                                            cores=everyone[first:first + step]))
+                found.append(
+                    MemoryInstance(
+                        memory_id=len(found), memory=memory, cores=everyone[first : first + step]
+                    )
+                )
         return found
 
 

@@ -43,19 +43,25 @@ class LlmWorkload(Spec):
 
     @model_validator(mode="after")
     def _phase_has_its_lengths(self):
-        needed = {"prefill": ["prompt_tokens"], "decode": ["context_tokens"],
-                  "generate": ["prompt_tokens", "output_tokens"]}[self.phase]
+        needed = {
+            "prefill": ["prompt_tokens"],
+            "decode": ["context_tokens"],
+            "generate": ["prompt_tokens", "output_tokens"],
+        }[self.phase]
         allowed = {"prefill": ["context_tokens"]}.get(self.phase, [])
         if self.requests and self.phase == "generate":
-            raise ValueError("requests lists one iteration; phase generate takes prompt_tokens "
-                             "and output_tokens")
+            raise ValueError(
+                "requests lists one iteration; phase generate takes prompt_tokens and output_tokens"
+            )
         for name in ("prompt_tokens", "context_tokens", "output_tokens"):
             given = getattr(self, name) is not None
             if name in needed and not given and not self.requests:
                 raise ValueError(f"phase {self.phase} needs {name}")
             if given and (self.requests or name not in needed + allowed):
-                raise ValueError(f"{name} does not go with "
-                                 f"{'requests' if self.requests else f'phase {self.phase}'}")
+                raise ValueError(
+                    f"{name} does not go with "
+                    f"{'requests' if self.requests else f'phase {self.phase}'}"
+                )
         return self
 
 
@@ -105,8 +111,10 @@ class MemoryWorkload(Spec):
     span_bytes: Bytes | None = None
 
 
-Workload = Annotated[LlmWorkload | GemmWorkload | TransferWorkload | CollectiveWorkload
-                     | MemoryWorkload, Field(discriminator="kind")]
+Workload = Annotated[
+    LlmWorkload | GemmWorkload | TransferWorkload | CollectiveWorkload | MemoryWorkload,
+    Field(discriminator="kind"),
+]
 
 
 class Parallel(Spec):
