@@ -1,6 +1,9 @@
-"""CONTRACT 4: a Trace, what the machine did: task times, totals by channel, link and core, spans."""
+"""CONTRACT 4: a Trace, what the machine did: task times, totals by channel, link, core; spans."""
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import IO
 
 import numpy as np
 
@@ -16,6 +19,8 @@ SPAN_DTYPE = np.dtype(
     ]
 )
 
+READ_SPANS = 1_000_000
+
 
 @dataclass
 class Trace:
@@ -23,11 +28,11 @@ class Trace:
 
     * `ready_ps`, `start_ps`, `end_ps` (n tasks): dependencies met; first activity; done. A RECV
       starts when its first byte leaves the sender.
-    * `channels`, `links`, `cores`: exact totals, a numpy column a key; row i is channel, link or
-      core i, described by `channel_names[i]` … Keys are listed in CHANNEL_KEYS, LINK_KEYS, CORE_KEYS.
+    * `channels`, `links`, `cores`: exact totals, a numpy column a key; row i is channel, link or core
+      i, described by `channel_names[i]` … Keys are listed in CHANNEL_KEYS, LINK_KEYS, CORE_KEYS.
     * `channel_bins`, `link_bins`: int64 (rows, bins) bytes moved in each interval of `bin_ps`.
     * `spans`: None, or an object with `.chunks()` that yields SPAN_DTYPE arrays: busy intervals of
-      channels and links (track = channel id, or num_channels + link id), sorted by start in a track.
+      channels and links (track = channel id, or num_channels + link id), by start in a track.
     """
 
     program: Program
@@ -98,7 +103,7 @@ LINK_KEYS = {
     "bytes": "payload and header bytes carried",
     "busy_ps": "time the link carries flits",
     "packets": "packets carried",
-    "blocked_ps": "time a packet waited for this link with no room downstream or a lock held",
+    "wait_ps": "sum over packets of wishing for the link → getting it",
     "gb_s": "link bandwidth",
 }
 CORE_KEYS = {
@@ -109,16 +114,43 @@ CORE_KEYS = {
 
 
 class SpanLog:
-    """Busy intervals kept as chunks, in memory up to `memory_chunks`, then in a temporary file."""
+    """Busy intervals in the order they were appended; more than `memory_spans` of them go to an
+    unnamed temporary file, so that memory stays bounded however long the simulation is."""
 
-    def __init__(self, chunks: list[np.ndarray] | None = None):
-        self._chunks = chunks or []
+    def __init__(self, chunks: list[np.ndarray] | None = None, memory_spans: int = 4_000_000):
+        self._chunks: list[np.ndarray] = []
+        self._in_memory = 0
+        self._spooled = 0
+        self._memory_spans = memory_spans
+        self._file: IO[bytes] | None = None
+        for chunk in chunks or []:
+            self.append(chunk)
 
     def append(self, chunk: np.ndarray) -> None:
+        """Keeps a SPAN_DTYPE array; the caller must not write into it afterwards."""
         self._chunks.append(chunk)
+        self._in_memory += len(chunk)
+        if self._in_memory > self._memory_spans:
+            self._spool()
 
-    def chunks(self):
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The spans in order, at most `READ_SPANS` or one appended chunk at a time."""
+        size = SPAN_DTYPE.itemsize
+        for first in range(0, self._spooled, READ_SPANS):
+            assert self._file is not None
+            count = min(READ_SPANS, self._spooled - first)
+            self._file.seek(first * size)
+            yield np.frombuffer(self._file.read(count * size), SPAN_DTYPE)
         yield from self._chunks
 
     def __len__(self) -> int:
-        return sum(len(c) for c in self._chunks)
+        return self._spooled + self._in_memory
+
+    def _spool(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="npusim-spans-")  # noqa: SIM115
+        self._file.seek(0, 2)
+        for chunk in self._chunks:
+            self._file.write(np.ascontiguousarray(chunk, SPAN_DTYPE).data)
+        self._spooled += self._in_memory
+        self._chunks, self._in_memory = [], 0
