@@ -28,8 +28,8 @@ class Trace:
 
     * `ready_ps`, `start_ps`, `end_ps` (n tasks): dependencies met; first activity; done. A RECV
       starts when its first byte leaves the sender.
-    * `channels`, `links`, `cores`: exact totals, a numpy column a key; row i is channel, link or core
-      i, described by `channel_names[i]` … Keys are listed in CHANNEL_KEYS, LINK_KEYS, CORE_KEYS.
+    * `channels`, `links`, `cores`: exact totals, a numpy column a key; row i is channel, link or
+      core i, see `channel_names[i]` … Keys are listed in CHANNEL_KEYS, LINK_KEYS, CORE_KEYS.
     * `channel_bins`, `link_bins`: int64 (rows, bins) bytes moved in each interval of `bin_ps`.
     * `spans`: None, or an object with `.chunks()` that yields SPAN_DTYPE arrays: busy intervals of
       channels and links (track = channel id, or num_channels + link id), by start in a track.
