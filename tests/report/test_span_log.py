@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from npusim.trace import SPAN_DTYPE, SpanLog
+
+
+def spans(first, count):
+    rows = np.zeros(count, SPAN_DTYPE)
+    rows["start_ps"] = np.arange(first, first + count)
+    return rows
+
+
+@pytest.mark.parametrize("memory_spans", [0, 4, 5, 100])
+def test_spans_come_back_in_order_whether_spooled_or_not(memory_spans):
+    log = SpanLog([spans(0, 3)], memory_spans=memory_spans)
+    log.append(spans(3, 4))
+    assert np.concatenate(list(log.chunks()))["start_ps"].tolist() == list(range(7))
+    log.append(spans(7, 2))
+    assert np.concatenate(list(log.chunks()))["start_ps"].tolist() == list(range(9))
+    assert len(log) == 9
+
+
+def test_an_empty_log_has_no_chunks():
+    assert list(SpanLog().chunks()) == [] and len(SpanLog()) == 0
