@@ -14,6 +14,7 @@ before its dependents (a RECV may stand before its SEND).
 | SYNC    | NO_UNIT                     | –                          | –               | – (takes no time) |
 """
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,19 +89,26 @@ class Program:
         raise AttributeError(name)
 
 
+DEFAULTS = {"unit": NO_UNIT, "memory": NONE, "peer": NONE, "match": NONE}  # others 0
+
+
 class ProgramBuilder:
-    """Appends tasks one by one; `build()` gives the Program."""
+    """Appends tasks one by one, or whole tables of them; `build()` gives the Program."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[int]] = {name: [] for name in COLUMNS}
-        self._deps: list[int] = []
-        self._dep_start: list[int] = [0]
+        # The rows appended since the last chunk, flat: row i is _flat[13 i : 13 (i + 1)].
+        self._flat = array("q")
+        self._deps = array("q")
+        self._dep_counts = array("q")
+        self._chunks: list[dict[str, np.ndarray]] = []
+        self._dep_chunks: list[tuple[np.ndarray, np.ndarray]] = []  # counts, deps
+        self._num_chunked = 0
         self.ops: list[OpRow] = []
         self.placed: list[dict] = []
         self.notes: list[str] = []
 
     def __len__(self) -> int:
-        return len(self._dep_start) - 1
+        return self._num_chunked + len(self._dep_counts)
 
     def op(self, name: str, kind: str, layer: int = NONE, phase: str = "") -> int:
         """Adds an op row, returns its index."""
@@ -126,23 +134,44 @@ class ProgramBuilder:
         flops=0,
     ) -> int:
         """Appends one task that waits for the tasks in `after`; returns its index."""
-        rows = self._rows
-        rows["kind"].append(kind)
-        rows["core"].append(core)
-        rows["unit"].append(unit)
-        rows["cycles"].append(cycles)
-        rows["bytes"].append(num_bytes)
-        rows["memory"].append(memory)
-        rows["address"].append(address)
-        rows["row_bytes"].append(row_bytes)
-        rows["stride_bytes"].append(stride_bytes)
-        rows["peer"].append(peer)
-        rows["match"].append(match)
-        rows["op"].append(op)
-        rows["flops"].append(flops)
+        index = self._num_chunked + len(self._dep_counts)
+        self._flat.extend((kind, core, unit, cycles, num_bytes, memory, address))
+        self._flat.extend((row_bytes, stride_bytes, peer, match, op, flops))
+        num_deps = len(self._deps)
         self._deps.extend(after)
-        self._dep_start.append(len(self._deps))
-        return len(self._dep_start) - 2
+        self._dep_counts.append(len(self._deps) - num_deps)
+        return index
+
+    def extend(self, columns, dep_start, deps) -> int:
+        """Appends n tasks at once; returns the index of the first.
+
+        `columns`: arrays (n,) or scalars by the names of COLUMNS, `kind` and `core` at least; a
+        missing one gets what `task()` would give it. `dep_start` (n + 1,) starts at 0; `deps` and
+        `match` are indices in the whole Program (`len(builder)` is the first new task's). The
+        arrays are kept, the caller must not write into them afterwards.
+        """
+        self._flush()
+        first, num_tasks = self._num_chunked, len(dep_start) - 1
+        chunk = {}
+        for name, dtype in COLUMNS.items():
+            column = np.asarray(columns.get(name, DEFAULTS.get(name, 0)), dtype)
+            chunk[name] = np.broadcast_to(column, (num_tasks,))
+        self._add_chunk(chunk, np.diff(dep_start), np.asarray(deps, np.int32))
+        return first
+
+    def _flush(self) -> None:
+        if not self._dep_counts:
+            return
+        table = np.frombuffer(self._flat, np.int64).reshape(-1, len(COLUMNS))
+        chunk = {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(COLUMNS.items())}
+        counts, deps = (np.array(a, np.int64) for a in (self._dep_counts, self._deps))
+        self._add_chunk(chunk, counts, deps.astype(np.int32))
+        self._flat, self._deps, self._dep_counts = array("q"), array("q"), array("q")
+
+    def _add_chunk(self, chunk, dep_counts, deps) -> None:
+        self._chunks.append(chunk)
+        self._dep_chunks.append((dep_counts, deps))
+        self._num_chunked += len(dep_counts)
 
     def compute(self, core, unit, op, cycles, after=(), *, sram_bytes=0, flops=0) -> int:
         return self.task(
@@ -204,26 +233,26 @@ class ProgramBuilder:
     def message(self, src, dst, op, num_bytes, after=(), recv_after=()) -> tuple[int, int]:
         """A SEND on `src` and its RECV on `dst`; returns (send, recv) task indices. The
         RECV is posted once `recv_after` is done."""
-        send = self.task(SEND, src, dma_unit(0), op, after, num_bytes=num_bytes, peer=dst)
-        recv = self.task(
-            RECV, dst, NO_UNIT, op, recv_after, num_bytes=num_bytes, peer=src, match=send
+        recv = len(self) + 1
+        send = self.task(
+            SEND, src, dma_unit(0), op, after, num_bytes=num_bytes, peer=dst, match=recv
         )
-        self._rows["match"][send] = recv
+        self.task(RECV, dst, NO_UNIT, op, recv_after, num_bytes=num_bytes, peer=src, match=send)
         return send, recv
 
     def sync(self, core, op, after=()) -> int:
         return self.task(SYNC, core, NO_UNIT, op, after)
 
     def build(self) -> Program:
-        columns = {name: np.array(self._rows[name], dtype=kind) for name, kind in COLUMNS.items()}
-        return Program(
-            columns,
-            np.array(self._dep_start, dtype=np.int64),
-            np.array(self._deps, dtype=np.int32),
-            self.ops,
-            self.placed,
-            self.notes,
-        )
+        self._flush()
+        columns = {
+            name: np.concatenate([np.empty(0, dtype), *(c[name] for c in self._chunks)])
+            for name, dtype in COLUMNS.items()
+        }
+        counts = np.concatenate([np.zeros(1, np.int64), *(c for c, _ in self._dep_chunks)])
+        deps = np.concatenate([np.empty(0, np.int32), *(d for _, d in self._dep_chunks)])
+        dep_start = np.cumsum(counts)
+        return Program(columns, dep_start, deps, self.ops, self.placed, self.notes)
 
 
 def check(program: Program) -> None:
