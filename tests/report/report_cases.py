@@ -7,8 +7,9 @@ import numpy as np
 from npusim.program import ProgramBuilder, array_unit
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Scenario
-from npusim.trace import SPAN_DTYPE, Iteration, Run, SpanLog, Trace
+from npusim.trace import CORE_KEYS, LINK_KEYS, SPAN_DTYPE, Iteration, Run, SpanLog, Trace
 
+LINK_GIVEN = {"network", "bytes", "busy_ps", "gb_s"}
 HARDWARE = Hardware.model_validate(
     {
         "name": "two_cores",
@@ -50,11 +51,6 @@ def setup(hardware=HARDWARE):
     return SimpleNamespace(scenario=scenario, hardware=hardware, model=None)
 
 
-def totals(rows, **columns):
-    """Columns of `rows` zeros, but for those that are given."""
-    return {name: np.array(value if value else [0] * rows) for name, value in columns.items()}
-
-
 def make_trace(program, start, end, makespan=None, num_cores=2, **more):
     """Trace with given task times, a channel a core and a link each way."""
     kind, core = program.kind, program.core
@@ -85,15 +81,10 @@ def make_trace(program, start, end, makespan=None, num_cores=2, **more):
             "network": np.ones(num_cores, np.int64),
             "bytes": np.array(moved[3]),
             "busy_ps": np.array(moved[3]) * 62,
-            "packets": np.ones(num_cores, np.int64),
-            "blocked_ps": np.array(zeros),
             "gb_s": np.array([16.0] * num_cores),
-        },
-        cores={
-            "port_bytes": np.array(zeros),
-            "port_busy_ps": np.array(zeros),
-            "stretch_ps": np.array(zeros),
-        },
+        }
+        | {name: np.array(zeros) for name in LINK_KEYS.keys() - LINK_GIVEN},
+        cores={name: np.array(zeros) for name in CORE_KEYS},
         channel_names=[f"hbm[{c}] channel 0" for c in range(num_cores)],
         link_names=[f"link {c}" for c in range(num_cores)],
         core_names=[f"core 0,{c}" for c in range(num_cores)],

@@ -1,0 +1,128 @@
+"""Run → sums over its iterations: work by operator, columns by core, channel and link.
+
+An iteration that shares another's trace counts again with it. Where layers were reused, the work of
+operators inside layers is multiplied by (simulated + reused) / simulated layers; channel, link
+and port columns hold what was simulated.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npusim.program import LOAD, NONE, SEND, STORE, OpRow
+from npusim.report.stalls import stalls
+from npusim.trace import Iteration, Run, Trace
+
+if TYPE_CHECKING:
+    from npusim.spec.load import Setup
+
+LAYER_PREFIX = re.compile(r"^(?:layers?|l|block)?[._]?\d+[._/:]", re.IGNORECASE)
+
+
+@dataclass
+class OperatorUse:
+    """Work of one operator, summed over its layers, over cores and over iterations. `*_ps` are core
+    time, as stalls.py charges it; `span_ps` is first start to last end, summed over layers."""
+
+    operator: str
+    kind: str
+    phase: str
+    num_tasks: int = 0
+    flops: int = 0
+    load_bytes: int = 0
+    store_bytes: int = 0
+    message_bytes: int = 0
+    compute_ps: int = 0
+    wait_memory_ps: int = 0
+    wait_noc_ps: int = 0
+    wait_dependency_ps: int = 0
+    span_ps: int = 0
+
+    @property
+    def core_ps(self) -> int:
+        return self.compute_ps + self.wait_memory_ps + self.wait_noc_ps + self.wait_dependency_ps
+
+
+WORK_COLUMNS = tuple(f.name for f in fields(OperatorUse) if f.name not in OpRow.__annotations__)[1:]
+
+
+def short_name(op: OpRow) -> str:
+    """An operator's name without its layer: `layer3.gate_up` → `gate_up`."""
+    return op.name if op.layer == NONE else LAYER_PREFIX.sub("", op.name)
+
+
+def operators(run: Run) -> list[OperatorUse]:
+    """Work by operator, in order of first appearance."""
+    known: dict[int, np.ndarray] = {}
+    found: dict[tuple[str, str, str], OperatorUse] = {}
+    for iteration in run.iterations:
+        trace = iteration.trace
+        if id(trace) not in known:
+            known[id(trace)] = _work(trace)
+        work = _with_reused_layers(known[id(trace)], iteration)
+        for op, values in zip(trace.program.ops, work.tolist(), strict=True):
+            key = (short_name(op), op.kind, op.phase)
+            use = found.setdefault(key, OperatorUse(*key))
+            for name, value in zip(WORK_COLUMNS, values, strict=True):
+                setattr(use, name, getattr(use, name) + value)
+    return list(found.values())
+
+
+def _work(trace: Trace) -> np.ndarray:
+    """int64 (ops, WORK_COLUMNS) of one trace."""
+    program = trace.program
+    op, kind, num_bytes = program.op, program.kind, program.bytes
+    work = np.zeros((len(program.ops), len(WORK_COLUMNS)), np.int64)
+    work[:, 0] = np.bincount(op, minlength=len(work))
+    np.add.at(work[:, 1], op, program.flops)
+    for column, one_kind in ((2, LOAD), (3, STORE), (4, SEND)):
+        chosen = kind == one_kind
+        np.add.at(work[:, column], op[chosen], num_bytes[chosen])
+    work[:, 5:9] = stalls(trace).ops_ps
+    ran = trace.end_ps >= 0
+    first = np.full(len(work), np.iinfo(np.int64).max)
+    last = np.zeros(len(work), np.int64)
+    np.minimum.at(first, op[ran], trace.start_ps[ran])
+    np.maximum.at(last, op[ran], trace.end_ps[ran])
+    work[:, 9] = np.maximum(last - first, 0)
+    return work
+
+
+def _with_reused_layers(work: np.ndarray, iteration: Iteration) -> np.ndarray:
+    if not iteration.reuse:
+        return work
+    simulated, reused = (iteration.reuse[k] for k in ("simulated_layers", "reused_layers"))
+    in_layer = np.array([op.layer != NONE for op in iteration.trace.program.ops])
+    scaled = work.copy()
+    scaled[in_layer] = work[in_layer] * (simulated + reused) // max(simulated, 1)
+    return scaled
+
+
+def summed(run: Run, table: str, skip: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Columns of `channels`, `links` or `cores` added up over iterations; those in `skip` are
+    descriptions and taken from the first iteration."""
+    first = getattr(run.iterations[0].trace, table)
+    total = {name: np.array(column) for name, column in first.items()}
+    for iteration in run.iterations[1:]:
+        for name, column in getattr(iteration.trace, table).items():
+            if name not in skip:
+                total[name] = total[name] + column
+    return total
+
+
+def peak_flops_s(setup: "Setup") -> float:
+    """FLOP/s of all arrays of the chip at the activations' data type, two a MAC."""
+    dtype = setup.scenario.dtype.activations
+    total = 0.0
+    for core in setup.hardware.cores():
+        arrays = core.arrays
+        macs = arrays.rows * arrays.columns * arrays.count * arrays.rate.get(dtype, 1.0)
+        total += 2 * macs * core.khz * 1000
+    return total
+
+
+def peak_memory_gb_s(setup: "Setup") -> float:
+    """Bandwidth of all memory instances of the chip."""
+    return float(sum(i.memory.gb_s for i in setup.hardware.memory_instances()))
