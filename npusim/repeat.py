@@ -1,0 +1,216 @@
+"""A program or a series of steps in which things repeat → which part to simulate, and the rest.
+
+Layers repeat tens of times, decode steps hundreds. A repeated run of equal layers is cut down to
+its first few in the task table itself, so the memory plan, the data types and the placement stay
+those of the whole model. Assumes that equal layers take equal time once two in a row agree.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from itertools import pairwise
+
+import numpy as np
+
+from npusim.program import COLUMNS, Program
+from npusim.trace import Trace
+
+MAX_PERIOD = 8  # layers of a repeating pattern: 2 in Gemma-2, up to 8 in hybrids
+TOLERANCE = 0.01
+# columns that must be equal in equal layers, beside the relative dependencies and partners
+SAME_COLUMNS = sorted(set(COLUMNS) - {"address", "match", "op"})
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """`count` times a pattern of `period` items from item `start` on."""
+
+    start: int
+    period: int
+    count: int
+
+
+def find_repeats(items: Sequence[Hashable]) -> list[Repeat]:
+    """The repeats in a sequence from left to right, at each place the one that covers most
+    (the shorter period where equal)."""
+    repeats, place = [], 0
+    while place < len(items):
+        best = max(
+            (_repeat_at(items, place, period) for period in range(1, MAX_PERIOD + 1)),
+            key=lambda r: (r.period * (r.count - 1), -r.period),
+        )
+        if best.count > 1:
+            repeats.append(best)
+            place += best.period * best.count
+        else:
+            place += 1
+    return repeats
+
+
+def _repeat_at(items: Sequence[Hashable], start: int, period: int) -> Repeat:
+    end = start + period
+    while end < len(items) and items[end] == items[end - period]:
+        end += 1
+    return Repeat(start, period, max(1, (end - start) // period))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows `first` … `last - 1` of a program, all of one layer (-1: outside the layers)."""
+
+    layer: int
+    first: int
+    last: int
+
+
+def layer_blocks(program: Program) -> list[Block]:
+    """The program's rows as consecutive blocks of one layer each."""
+    layer_of_op = np.array([op.layer for op in program.ops], dtype=np.int64)
+    layer = layer_of_op[program.op]
+    edges = [0, *(np.flatnonzero(np.diff(layer)) + 1).tolist(), len(program)]
+    return [Block(int(layer[a]), a, b) for a, b in pairwise(edges) if b > a]
+
+
+def block_signature(program: Program, block: Block) -> bytes:
+    """Equal for blocks that do the same on the same cores, each relative to its own first row."""
+    rows = slice(block.first, block.last)
+    digest = blake2b(digest_size=16)
+    for name in SAME_COLUMNS:
+        digest.update(np.ascontiguousarray(program.columns[name][rows]))
+    match = program.match[rows].astype(np.int64)
+    digest.update(np.where(match >= 0, match - block.first, -1))
+    starts = program.dep_start[block.first : block.last + 1]
+    digest.update(np.ascontiguousarray(starts - starts[0]))
+    digest.update(program.deps[starts[0] : starts[-1]].astype(np.int64) - block.first)
+    return digest.digest()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A removed stretch of a shortened program: `removed` repetitions of a pattern, whose kept ones
+    end at rows `ends` of the shortened program (the first entry: where the pattern starts)."""
+
+    removed: int
+    period: int
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """A program with repetitions taken out, the cuts, and how many layers were kept and removed."""
+
+    program: Program
+    cuts: tuple[Cut, ...]
+    kept_layers: int
+
+    @property
+    def removed_layers(self) -> int:
+        return sum(cut.removed * cut.period for cut in self.cuts)
+
+
+def shorten(program: Program, keep: int) -> Shortened | None:
+    """`program` with at most `keep` repetitions of each run of equal layers; None when there is
+    nothing to take out or the layers do not stand one after the other (micro-batches)."""
+    blocks = layer_blocks(program)
+    layers = [block.layer for block in blocks if block.layer >= 0]
+    if len(set(layers)) < len(layers):
+        return None
+    signatures = [
+        block_signature(program, b) if b.layer >= 0 else ("outside", i)
+        for i, b in enumerate(blocks)
+    ]
+    repeats = [r for r in find_repeats(signatures) if r.count > keep]
+    if not repeats:
+        return None
+    new_index, kept = _renumber(len(program), blocks, repeats, keep)
+    matched = program.match[kept]
+    if not kept[matched[matched >= 0]].all():
+        return None
+    cuts = tuple(_cut(r, blocks, new_index, keep) for r in repeats)
+    removed = sum(cut.removed * cut.period for cut in cuts)
+    return Shortened(_select(program, kept, new_index), cuts, len(layers) - removed)
+
+
+def _renumber(
+    num_tasks: int, blocks: list[Block], repeats: list[Repeat], keep: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers in the shortened program and which rows are kept; a removed row has the number
+    of the row that stands for it in the last kept repetition."""
+    kept = np.ones(num_tasks, dtype=bool)
+    stand_in = np.arange(num_tasks)
+    for repeat in repeats:
+        first = blocks[repeat.start].first
+        size = blocks[repeat.start + repeat.period - 1].last - first
+        removed = np.arange(first + keep * size, first + repeat.count * size)
+        kept[removed] = False
+        stand_in[removed] = first + (keep - 1) * size + (removed - first) % size
+    return (np.cumsum(kept) - 1)[stand_in], kept
+
+
+def _cut(repeat: Repeat, blocks: list[Block], new_index: np.ndarray, keep: int) -> Cut:
+    first = blocks[repeat.start].first
+    size = blocks[repeat.start + repeat.period - 1].last - first
+    start = int(new_index[first])
+    ends = tuple(start + size * i for i in range(keep + 1))
+    return Cut(repeat.count - keep, repeat.period, ends)
+
+
+def _select(program: Program, kept: np.ndarray, new_index: np.ndarray) -> Program:
+    """The kept rows, with dependencies and partners renumbered."""
+    columns = {name: column[kept] for name, column in program.columns.items()}
+    match = columns["match"]
+    columns["match"] = np.where(match >= 0, new_index[match], match).astype(match.dtype)
+    counts = np.diff(program.dep_start)
+    deps = program.deps[np.repeat(kept, counts)]
+    starts = np.concatenate(([0], np.cumsum(counts[kept]))).astype(program.dep_start.dtype)
+    return replace(
+        program, columns=columns, dep_start=starts, deps=new_index[deps].astype(program.deps.dtype)
+    )
+
+
+def added_ps(shortened: Shortened, trace: Trace) -> tuple[int, float]:
+    """Time of the removed repetitions, from the last two kept ones of each cut, and the largest
+    relative difference between those two."""
+    total_ps, spread = 0, 0.0
+    for cut in shortened.cuts:
+        done = [int(trace.end_ps[:end].max(initial=0)) for end in cut.ends]
+        previous, last = done[-2] - done[-3], done[-1] - done[-2]
+        spread = max(spread, abs(last - previous) / max(last, 1))
+        total_ps += cut.removed * (previous + last) // 2
+    return total_ps, spread
+
+
+def interpolate(
+    count: int, measure: Callable[[int], int], tolerance: float = TOLERANCE
+) -> tuple[list[int], float]:
+    """`count` values of a slowly varying series from few of them.
+
+    Measures both ends and the middle; where the middle is off the straight line by more than
+    `tolerance`, each half again. Returns all values and the largest relative error met at an
+    accepted middle.
+    """
+    measured = {i: measure(i) for i in sorted({0, count - 1})}
+    spread = 0.0
+    open_spans = [(0, count - 1)]
+    while open_spans:
+        low, high = open_spans.pop()
+        if high - low < 2:
+            continue
+        middle = (low + high) // 2
+        guess = _between(measured, low, high, middle)
+        measured[middle] = measure(middle)
+        error = abs(guess - measured[middle]) / max(measured[middle], 1)
+        if error > tolerance:
+            open_spans += [(low, middle), (middle, high)]
+        else:
+            spread = max(spread, error)
+    known = sorted(measured)
+    values = [measured[known[0]]]
+    for low, high in pairwise(known):
+        values += [_between(measured, low, high, i) for i in range(low + 1, high + 1)]
+    return values, spread
+
+
+def _between(measured: dict[int, int], low: int, high: int, at: int) -> int:
+    step = (measured[high] - measured[low]) * (at - low)
+    return measured[low] + step // (high - low)

@@ -1,0 +1,247 @@
+"""A resolved setup → a Run: graph, program and machine for each iteration of the workload."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from npusim import repeat
+from npusim.errors import SpecError
+from npusim.graph import batch as batches
+from npusim.graph.batch import Batch, Slice
+from npusim.graph.micro import build_gemm
+from npusim.graph.transformer import build
+from npusim.machine.system import run as run_machine
+from npusim.passes import micro
+from npusim.passes.pipeline import lower
+from npusim.program import Program
+from npusim.spec.load import Setup
+from npusim.spec.scenario import LlmWorkload
+from npusim.trace import Iteration, Run, Trace
+
+Progress = Callable[[str, int, int], None]  # label, done, in all
+KEPT_REPETITIONS = (2, 4, 8)  # tried in this order before a program is simulated whole
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration to come; `batch` is empty for a micro-operation."""
+
+    label: str
+    batch: Batch = ()
+
+    @property
+    def new_tokens(self) -> int:
+        return batches.num_tokens(self.batch)
+
+    @property
+    def output_tokens(self) -> int:
+        return batches.num_samples(self.batch)
+
+
+@dataclass
+class Context:
+    """What all steps of one simulate() share."""
+
+    setup: Setup
+    record_spans: bool
+    progress: Progress
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds the CPU seconds of the block to `phase`."""
+        start_s = time.process_time()
+        yield
+        self.cpu_s[phase] = self.cpu_s.get(phase, 0.0) + time.process_time() - start_s
+
+
+def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | None = None) -> Run:
+    """Simulates every iteration of the scenario's workload.
+
+    Assumes that iterations run one after the other, each on an idle machine: token i + 1 needs
+    token i. Raises SpecError, CapacityError or DeadlockError.
+    """
+    context = Context(setup, record_spans, progress or (lambda label, done, total: None))
+    steps = steps_of(setup.scenario.workload)
+    if setup.scenario.reuse and len(steps) > 3:
+        prompt, *decodes = steps
+        context.progress(prompt.label, 0, len(steps))
+        iterations = [_simulate_step(context, prompt), *_interpolated(context, decodes)]
+    else:
+        iterations = []
+        for step in steps:
+            context.progress(step.label, len(iterations), len(steps))
+            iterations.append(_simulate_step(context, step))
+    _set_starts(iterations)
+    return Run(iterations, context.notes, context.cpu_s)
+
+
+def steps_of(workload: Any) -> list[Step]:
+    """The iterations of a workload. The prefill of a generation puts out the first token, so
+    `output_tokens` need one decode step less."""
+    if not isinstance(workload, LlmWorkload):
+        return [Step(workload.kind)]
+    if workload.requests:
+        return [Step(workload.phase, tuple(Slice(new, old) for new, old in workload.requests))]
+    count, prompt = workload.batch, workload.prompt_tokens or 0
+    if workload.phase == "decode":
+        return [Step("decode", batches.decode(count, workload.context_tokens or 0))]
+    if workload.phase == "prefill":
+        return [Step("prefill", (Slice(prompt, workload.context_tokens or 0),) * count)]
+    decodes = [
+        Step(f"decode {i + 1}", batches.decode(count, prompt + i))
+        for i in range((workload.output_tokens or 1) - 1)
+    ]
+    return [Step("prefill", batches.prefill(count, prompt)), *decodes]
+
+
+def _simulate_step(context: Context, step: Step) -> Iteration:
+    program = LOWERINGS[context.setup.scenario.workload.kind](context, step)
+    for note in program.notes:
+        context.note(note)
+    if context.setup.scenario.reuse:
+        reused = _with_reused_layers(context, step, program)
+        if reused:
+            return reused
+    trace = _run(context, program)
+    return _iteration(step, trace, trace.makespan_ps)
+
+
+def _iteration(step: Step, trace: Trace, makespan_ps: int, **extra: Any) -> Iteration:
+    return Iteration(
+        label=step.label,
+        start_ps=0,
+        makespan_ps=makespan_ps,
+        trace=trace,
+        new_tokens=step.new_tokens,
+        output_tokens=step.output_tokens,
+        **extra,
+    )
+
+
+def _run(context: Context, program: Program) -> Trace:
+    scenario = context.setup.scenario
+    with context.timed("simulation"):
+        return run_machine(
+            program,
+            context.setup.hardware,
+            engine=scenario.engine,
+            fidelity=scenario.fidelity,
+            record_spans=context.record_spans,
+        )
+
+
+def _with_reused_layers(context: Context, step: Step, program: Program) -> Iteration | None:
+    """The step from a program with equal layers taken out; None when there is nothing to take
+    out or the layers' times do not settle."""
+    for keep in KEPT_REPETITIONS:
+        with context.timed("lowering"):
+            shortened = repeat.shorten(program, keep)
+        if shortened is None:
+            break
+        trace = _run(context, shortened.program)
+        added_ps, spread = repeat.added_ps(shortened, trace)
+        if spread <= repeat.TOLERANCE:
+            reuse = {
+                "simulated_layers": shortened.kept_layers,
+                "reused_layers": shortened.removed_layers,
+                "spread_fraction": spread,
+            }
+            context.note(
+                f"{step.label}: simulated {shortened.kept_layers} layers, "
+                f"reused {shortened.removed_layers}, spread {spread:.1%}"
+            )
+            return _iteration(step, trace, trace.makespan_ps + added_ps, reuse=reuse)
+    context.note(f"{step.label}: no layers could be reused, all were simulated")
+    return None
+
+
+def _interpolated(context: Context, steps: list[Step]) -> list[Iteration]:
+    """Decode steps of growing context, some simulated, the rest interpolated in between."""
+    done: dict[int, Iteration] = {}
+
+    def measure(index: int) -> int:
+        context.progress(steps[index].label, len(done) + 1, len(steps) + 1)
+        done[index] = _simulate_step(context, steps[index])
+        return done[index].makespan_ps
+
+    makespans_ps, spread = repeat.interpolate(len(steps), measure)
+    context.note(
+        f"decode: simulated {len(done)} steps, interpolated {len(steps) - len(done)}, "
+        f"spread {spread:.1%}"
+    )
+    iterations: list[Iteration] = []
+    source = 0
+    for index, step in enumerate(steps):
+        if index in done:
+            source = index
+            iterations.append(done[index])
+            continue
+        reuse = {"simulated_layers": 0, "reused_layers": 0, "spread_fraction": spread}
+        # + 1: the prefill stands before the decode steps
+        iterations.append(
+            _iteration(
+                step, done[source].trace, makespans_ps[index], reuse=reuse, reused_from=source + 1
+            )
+        )
+    return iterations
+
+
+def _set_starts(iterations: list[Iteration]) -> None:
+    start_ps = 0
+    for iteration in iterations:
+        iteration.start_ps = start_ps
+        start_ps += iteration.makespan_ps
+
+
+def _lower_llm(context: Context, step: Step) -> Program:
+    setup = context.setup
+    if setup.model is None:
+        raise SpecError("workload kind llm needs a model", "model")
+    with context.timed("graph"):
+        graph = build(setup.model, step.batch, setup.scenario.parallel.mla)
+    return _lower_graph(context, graph)
+
+
+def _lower_gemm(context: Context, step: Step) -> Program:
+    workload = context.setup.scenario.workload
+    with context.timed("graph"):
+        graph = build_gemm(workload.m, workload.k, workload.n)
+    return _lower_graph(context, graph)
+
+
+def _lower_graph(context: Context, graph: Any) -> Program:
+    scenario = context.setup.scenario
+    with context.timed("lowering"):
+        return lower(
+            graph, context.setup.hardware, scenario.parallel, scenario.placement, scenario.dtype
+        )
+
+
+def _lower_micro(function: Callable[..., Program], names: tuple[str, ...]):
+    """A lowering that takes the hardware, the workload and these keys of the scenario."""
+
+    def lowering(context: Context, step: Step) -> Program:
+        scenario = context.setup.scenario
+        with context.timed("lowering"):
+            return function(
+                context.setup.hardware, scenario.workload, *(getattr(scenario, n) for n in names)
+            )
+
+    return lowering
+
+
+LOWERINGS = {
+    "llm": _lower_llm,
+    "gemm": _lower_gemm,
+    "transfer": _lower_micro(micro.lower_transfer, ()),
+    "collective": _lower_micro(micro.lower_collective, ("placement",)),
+    "memory": _lower_micro(micro.lower_memory, ("seed",)),
+}
