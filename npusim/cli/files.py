@@ -1,0 +1,130 @@
+"""`npusim check`, `list` and `schema`: what files exist, what may stand in them, are they right."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npusim.errors import NpusimError, SpecError, pick
+
+SCENARIO_KEYS = {"workload", "hw", "model", "parallel", "placement", "engine", "fidelity"}
+
+
+def check(
+    names: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files or bundled names.")],
+) -> None:
+    """Check hardware files, scenarios (with all they refer to) and model configs."""
+    failures = 0
+    for name in names:
+        try:
+            print(f"{name}: {CHECKS[kind_of(name)](name)}")
+        except NpusimError as error:
+            failures += 1
+            print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    if failures:
+        raise typer.Exit(SpecError.exit_code)
+
+
+def kind_of(name: str) -> str:
+    """`hardware`, `model` or `scenario`: by the file's suffix and keys, or where it is bundled."""
+    from npusim.spec.load import bundled
+
+    path = Path(name)
+    if not path.is_file():
+        for kind in CHECKS:
+            if name in bundled(kind):
+                return kind
+        return "scenario" if path.suffix in (".yaml", ".yml", "") else "model"
+    if path.suffix == ".json":
+        return "model"
+    keys = re.findall(r"^(\w+)\s*:", path.read_text(errors="replace"), re.MULTILINE)
+    return "scenario" if SCENARIO_KEYS & set(keys) else "hardware"
+
+
+def _check_hardware(name: str) -> str:
+    from npusim.spec.load import load_hardware
+
+    mesh = load_hardware(name).mesh
+    return f"ok, hardware of {mesh.rows}x{mesh.columns} cores"
+
+
+def _check_model(name: str) -> str:
+    from npusim.spec.load import load_model
+
+    model = load_model(name)
+    return f"ok, model of {model.num_layers} layers"
+
+
+def _check_scenario(name: str) -> str:
+    from npusim.spec.load import load_scenario, resolve
+
+    setup = resolve(load_scenario(name, []))
+    return f"ok, scenario of kind {setup.scenario.workload.kind} on {setup.hardware.name}"
+
+
+def list_names(
+    kind: str = typer.Argument(
+        None, help="hardware, model, scenario, part, placement, partition …"
+    ),
+) -> None:
+    """List what is bundled or may be chosen; without KIND, the kinds."""
+    if kind is None:
+        print("\n".join(LISTS))
+        return
+    for name in sorted(pick(LISTS, kind, "kind")()):
+        print(name)
+
+
+def _bundled(kind: str) -> Callable[[], list[str]]:
+    def names() -> list[str]:
+        from npusim.spec.load import bundled
+
+        return list(bundled(kind))
+
+    return names
+
+
+def _placements() -> list[str]:
+    from npusim.passes.place import PLACEMENTS
+
+    return list(PLACEMENTS)
+
+
+def _partitions() -> list[str]:
+    from npusim.passes.partition import PARTITIONS
+
+    return list(PARTITIONS)
+
+
+def _collectives() -> list[str]:
+    from npusim.passes.collective import ALGORITHMS
+
+    return list(ALGORITHMS)
+
+
+def schema(kind: Annotated[str, typer.Argument(help="hardware or scenario.")]) -> None:
+    """Print the JSON Schema of a kind of file, for editors."""
+    import json
+
+    from npusim.spec.load import schema as schema_of
+
+    print(json.dumps(schema_of(kind), indent=2))
+
+
+CHECKS: dict[str, Callable[[str], str]] = {
+    "hardware": _check_hardware,
+    "model": _check_model,
+    "scenario": _check_scenario,
+}
+LISTS: dict[str, Callable[[], list[str]]] = {
+    "hardware": _bundled("hardware"),
+    "model": _bundled("model"),
+    "scenario": _bundled("scenario"),
+    "part": _bundled("part"),
+    "placement": _placements,
+    "partition": _partitions,
+    "collective": _collectives,
+}

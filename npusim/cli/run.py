@@ -1,0 +1,144 @@
+"""`npusim run`: scenario and options → a simulation, its summary and the files asked for."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npusim.errors import SpecError, pick
+
+ENGINES = {"fast": "fast", "simpy": "simpy"}
+FIDELITIES = {"transaction": "transaction"}
+
+
+def run(
+    scenario: Annotated[
+        str | None, typer.Argument(help="Scenario: a file or bundled name.")
+    ] = None,
+    hw: Annotated[str | None, typer.Option(help="Chip: a file or bundled name.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model: a HF config.json or bundled name.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one key.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write result.json there.")
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a timeline: .json, .json.gz or .pftrace."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+    engine: Annotated[str | None, typer.Option(help="fast (default) or simpy.")] = None,
+    reuse: Annotated[bool, typer.Option("--reuse", help="Simulate equal layers once.")] = False,
+    fidelity: Annotated[str | None, typer.Option(help="Level of detail: transaction.")] = None,
+) -> None:
+    """Simulate one scenario; without an argument the bundled quickstart.
+
+    A scenario is an LLM iteration or generation, or one micro-operation; `npusim list scenario`
+    shows the bundled ones. Any key can be replaced, those of the chip too:
+    --set workload.prompt_tokens=128 --set hw.noc.link_bytes_per_cycle=64
+    """
+    from npusim.spec.load import load_scenario, resolve
+
+    check_outputs(out, trace)
+    overrides = [*(set_ or []), *_overrides(engine, reuse, fidelity)]
+    setup = resolve(load_scenario(scenario, overrides, hw=hw, model=model))
+    start_s = time.process_time()
+    done = _simulate(setup, record_spans=trace is not None)
+    written = _write(setup, done, out, trace, json)
+    if not json:
+        _print_summary(setup, done, written, time.process_time() - start_s)
+
+
+def _overrides(engine: str | None, reuse: bool, fidelity: str | None) -> list[str]:
+    """The options that stand for keys of the scenario."""
+    found = []
+    if engine is not None:
+        found.append(f"engine={pick(ENGINES, engine, 'engine', '--engine')}")
+    if reuse:
+        found.append("reuse=true")
+    if fidelity is not None:
+        level = pick(FIDELITIES, fidelity, "fidelity", "--fidelity")
+        found += [f"fidelity.memory={level}", f"fidelity.noc={level}"]
+    return found
+
+
+def check_outputs(out: Path | None, trace: Path | None) -> None:
+    """SpecError before any work is done for a place that cannot be written."""
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise SpecError(f"must be a folder, '{out}' is a file", "--out")
+        _check_writable(out, "--out")
+    if trace is not None:
+        from npusim.report.timeline import check_path
+
+        check_path(trace)
+        if trace.is_dir():
+            raise SpecError(f"must be a file, '{trace}' is a folder", "--trace")
+        _check_writable(trace.parent, "--trace")
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    """The folder, or the nearest one above it that exists, must be a folder we may write in."""
+    existing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
+    if not existing.is_dir():
+        raise SpecError(f"'{existing}' is a file, not a folder", option)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SpecError(f"no permission to write in '{existing}'", option)
+
+
+def _simulate(setup: Any, record_spans: bool) -> Any:
+    """simulate() with a word on stderr about what takes long."""
+    from npusim.cli.progress import Progress, announce_compilation
+    from npusim.simulate import simulate
+
+    announce_compilation(setup.scenario.engine)
+    with Progress(sys.stderr) as progress:
+        return simulate(setup, record_spans=record_spans, progress=progress.update)
+
+
+def _write(setup: Any, done: Any, out: Path | None, trace: Path | None, json: bool) -> list[Path]:
+    """Writes the files asked for, prints the JSON; returns the paths."""
+    written = []
+    if out is not None or json:
+        from npusim.report.result import dump_result, result_dict, write_result
+
+        result = result_dict(setup, done)
+        if out is not None:
+            written.append(write_result(result, out))
+        if json:
+            sys.stdout.write(dump_result(result).decode())
+    if trace is not None:
+        from npusim.report.timeline import write_timeline
+
+        trace.parent.mkdir(parents=True, exist_ok=True)
+        write_timeline(setup, done, trace)
+        written.append(trace)
+    return written
+
+
+def _print_summary(setup: Any, done: Any, written: list[Path], cpu_s: float) -> None:
+    from npusim.cli.render import console, print_summary
+    from npusim.report.summary import summarize
+
+    screen = console()
+    print_summary(screen, summarize(setup, done))
+    phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in done.cpu_s.items())
+    screen.print(f"CPU {cpu_s:.2f} s ({phases})", style="dim")
+    for path in written:
+        screen.print(f"wrote {path}")
+
+
+def warmup() -> None:
+    """Compile the kernels now, so that no later run has to wait for it."""
+    from npusim.cli.progress import announce_compilation
+    from npusim.engine import warm_up
+
+    announce_compilation("fast")
+    warm_up()
+    print("kernels are compiled and cached")
