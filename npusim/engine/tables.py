@@ -139,7 +139,12 @@ class Tasks:
 
 @dataclass
 class Outcome:
-    """What an engine gives back; ticks, −1 where nothing happened. Both engines give equal ones."""
+    """What an engine gives back; ticks, −1 where nothing happened. Both engines give equal ones.
+
+    Keys, all int64 by row: `channel` read_bytes, write_bytes, busy_ps, requests, row_hits,
+    row_misses, queue_ticks; `link` packets, bytes, busy_ticks, wait_ticks; `core` port_bytes,
+    port_busy_ticks, stretch_ticks.
+    """
 
     ready: np.ndarray
     start: np.ndarray
