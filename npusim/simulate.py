@@ -184,13 +184,8 @@ def _interpolated(context: Context, steps: list[Step]) -> list[Iteration]:
             source = index
             iterations.append(done[index])
             continue
-        reuse = {"simulated_layers": 0, "reused_layers": 0, "spread_fraction": spread}
-        # + 1: the prefill stands before the decode steps
-        iterations.append(
-            _iteration(
-                step, done[source].trace, makespans_ps[index], reuse=reuse, reused_from=source + 1
-            )
-        )
+        shared = {"reuse": done[source].reuse, "reused_from": source + 1}  # + 1: the prefill
+        iterations.append(_iteration(step, done[source].trace, makespans_ps[index], **shared))
     return iterations
 
 

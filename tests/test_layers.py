@@ -18,7 +18,7 @@ TABLE = {
     "trace": ({"program"}, {"numpy"}),
     "engine": ({"units"}, {"simpy", "numpy", "numba"}),
     "cost": ({"units"}, {"numpy", "numba"}),
-    "spec": ({"units", "errors"}, {"pydantic", "ruamel"}),
+    "spec": ({"units", "errors"}, {"pydantic", "pydantic_core", "ruamel"}),
     "graph": ({"spec", "units", "errors"}, {"networkx"}),
     "passes": ({"graph", "cost", "program", "spec", "units", "errors"}, {"networkx", "numpy"}),
     "machine": (FOUNDATION | {"engine", "cost", "spec"}, {"simpy", "numpy"}),
