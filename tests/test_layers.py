@@ -28,7 +28,7 @@ TABLE = {
         FOUNDATION | {"spec", "cost"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},
     ),
-    "cli": (None, {"typer", "rich", "orjson"}),
+    "cli": (None, {"typer", "rich"}),
     "__main__": ({"cli"}, set()),
     "__init__": (set(), set()),
 }

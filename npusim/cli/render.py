@@ -2,10 +2,12 @@
 
 import os
 import sys
-from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
+
+from npusim.report.summary import Summary, Table
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -16,31 +18,25 @@ def console() -> Console:
     return Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL if plain else None)
 
 
-def print_summary(screen: Console, summary: Any) -> None:
-    """The sentence first, then the tables, then the notes."""
+def print_summary(screen: Console, summary: Summary) -> None:
+    """The sentence first, then the tables, the notes, and whatever was not conserved."""
     screen.print(summary.sentence, style="bold", markup=False)
     for table in summary.tables:
         print_table(screen, table)
+    if summary.notes:
+        screen.print()
     for note in summary.notes:
         screen.print(f"- {note}", markup=False)
+    for failure in summary.failed_checks:
+        screen.print(f"not conserved: {failure}", style="bold red", markup=False)
 
 
-def print_table(screen: Console, table: Any) -> None:
-    """One `Table(title, columns, rows)`; numbers stand to the right."""
-    view = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
+def print_table(screen: Console, table: Table) -> None:
+    """The first column stands to the left, the others to the right."""
+    view = RichTable(title=escape(table.title), title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(table.columns):
-        numeric = all(_is_number(row[index]) for row in table.rows)
-        view.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+        view.add_column(escape(name), justify="right" if index else "left", overflow="fold")
     for row in table.rows:
-        view.add_row(*(escape_cell(cell) for cell in row))
+        view.add_row(*(escape(cell) for cell in row))
     screen.print()
     screen.print(view)
-
-
-def escape_cell(cell: object) -> str:
-    return str(cell).replace("[", r"\[")
-
-
-def _is_number(cell: object) -> bool:
-    text = str(cell).strip()
-    return not text or text[0].isdigit() or text[:2].lstrip("+-.")[:1].isdigit() or text == "–"

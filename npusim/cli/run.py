@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,7 @@ def run(
     shows the bundled ones. Any key can be replaced, those of the chip too:
     --set workload.prompt_tokens=128 --set hw.noc.link_bytes_per_cycle=64
     """
+    from npusim.report.result import result_dict
     from npusim.spec.load import load_scenario, resolve
 
     check_outputs(out, trace)
@@ -50,9 +52,12 @@ def run(
     setup = resolve(load_scenario(scenario, overrides, hw=hw, model=model))
     start_s = time.process_time()
     done = _simulate(setup, record_spans=trace is not None)
-    written = _write(setup, done, out, trace, json)
-    if not json:
-        _print_summary(setup, done, written, time.process_time() - start_s)
+    result = result_dict(setup, done)
+    written = _write(setup, done, result, out, trace)
+    if json:
+        _print_json(result)
+    else:
+        _print_summary(setup, done, result, written, time.process_time() - start_s)
 
 
 def _overrides(engine: str | None, reuse: bool, fidelity: str | None) -> list[str]:
@@ -102,17 +107,13 @@ def _simulate(setup: Any, record_spans: bool) -> Any:
         return simulate(setup, record_spans=record_spans, progress=progress.update)
 
 
-def _write(setup: Any, done: Any, out: Path | None, trace: Path | None, json: bool) -> list[Path]:
-    """Writes the files asked for, prints the JSON; returns the paths."""
+def _write(setup: Any, done: Any, result: dict, out: Path | None, trace: Path | None) -> list[Path]:
+    """Writes the files asked for; returns their paths."""
     written = []
-    if out is not None or json:
-        from npusim.report.result import dump_result, result_dict, write_result
+    if out is not None:
+        from npusim.report.result import write_result
 
-        result = result_dict(setup, done)
-        if out is not None:
-            written.append(write_result(result, out))
-        if json:
-            sys.stdout.write(dump_result(result).decode())
+        written.append(write_result(result, out))
     if trace is not None:
         from npusim.report.timeline import write_timeline
 
@@ -122,16 +123,24 @@ def _write(setup: Any, done: Any, out: Path | None, trace: Path | None, json: bo
     return written
 
 
-def _print_summary(setup: Any, done: Any, written: list[Path], cpu_s: float) -> None:
+def _print_json(result: dict) -> None:
+    """The same bytes that --out writes."""
+    from npusim.report.result import write_result
+
+    with tempfile.TemporaryDirectory() as folder:
+        sys.stdout.write(write_result(result, folder).read_text())
+
+
+def _print_summary(setup: Any, done: Any, result: dict, written: list[Path], cpu_s: float) -> None:
     from npusim.cli.render import console, print_summary
     from npusim.report.summary import summarize
 
     screen = console()
-    print_summary(screen, summarize(setup, done))
+    print_summary(screen, summarize(setup, done, result))
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in done.cpu_s.items())
-    screen.print(f"CPU {cpu_s:.2f} s ({phases})", style="dim")
+    screen.print(f"\nCPU {cpu_s:.2f} s ({phases})", style="dim", markup=False)
     for path in written:
-        screen.print(f"wrote {path}")
+        screen.print(f"wrote {path}", markup=False)
 
 
 def warmup() -> None:

@@ -13,11 +13,13 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
 ) -> None:
     """Compare two results: makespan, stalls and operators."""
-    from npusim.cli.render import console, print_summary
+    from npusim.cli.render import console, print_table
     from npusim.report.compare import compare as compare_results
-    from npusim.report.result import read_result
+    from npusim.report.compare import read_result
 
-    print_summary(console(), compare_results(read_result(first), read_result(second)))
+    screen = console()
+    for table in compare_results(read_result(first), read_result(second)):
+        print_table(screen, table)
 
 
 def view(
