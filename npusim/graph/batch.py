@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Slice:
-    """One request's share of an iteration: `new_tokens` are computed after `context_tokens` that are
-    in the KV cache already. Prefill: context 0. Chunked prefill: a part of the prompt. Decode: 1 new
-    token. `samples`: the last new token's logits are needed (false for all chunks but the last)."""
+    """One request's share of an iteration: `new_tokens` are computed after `context_tokens` that
+    are in the KV cache already. Prefill: context 0. Chunked prefill: a part of the prompt. Decode:
+    1 new token. `samples`: the last new token's logits are needed (false for all chunks but the
+    last)."""
 
     new_tokens: int
     context_tokens: int = 0

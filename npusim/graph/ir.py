@@ -20,8 +20,8 @@ OP_KINDS = {
     "rope": "rotary embedding of `elements`",
     "activation": "SiLU/GELU (times the gate where there is one), `elements` outputs",
     "add": "residual add of m rows of n",
-    "moe_combine": "weighted sum of the chosen experts' outputs, m rows of n",
-    "topk": "choice of experts: m rows of n scores",
+    "moe_combine": "weighted sum of the k chosen experts' outputs, m rows of n",
+    "topk": "choice of k experts: m rows of n scores",
     "sample": "argmax over m rows of n logits",
 }
 
@@ -60,7 +60,11 @@ class Op:
     * `slices`: for qk, softmax, av: tuple of (new_tokens, attended_tokens, scored_pairs) a request:
       attended = KV rows read, scored_pairs = exact number of unmasked (query, key) pairs.
     * `kv_write_elements`: new K and V (or MLA latent) that go to the cache, set on the op that
-      makes them; `kv_read_elements` on qk and av.
+      makes them; `kv_read_elements` on qk and av (MLA: the latents on kv_up, or on an absorbed qk).
+    * `input_elements`, `output_elements`: activations only, KV rows from the cache not among them.
+    * `flops` counts 2 a multiply-add of the matmul kinds (matmul, qk, av, experts), 0 elsewhere;
+      the others' work is `vector_ops` and `sfu_ops`.
+    * `tied_to`: name of the op whose weights this one shares.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Op:
     kv_write_elements: int = 0
     vector_ops: int = 0  # simple vector operations in all
     sfu_ops: int = 0  # exp, rsqrt, sigmoid, … in all
+    tied_to: str = ""
 
 
 def ops_in_order(graph: nx.DiGraph) -> list[Op]:
