@@ -1,0 +1,223 @@
+"""Setup and Run → a sentence that says what binds, and a few tables, for a terminal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npusim.report.result import result_dict
+from npusim.report.stalls import CAUSES
+from npusim.trace import Run
+from npusim.units import PS_PER_NS, format_bytes, format_ps
+
+if TYPE_CHECKING:
+    from npusim.spec.load import Setup
+
+MAX_ROWS = 12
+BUSIEST = 5
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under column names; the first column is left-aligned, the others right."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a user reads first. `failed_checks`: conservation checks that do not hold."""
+
+    sentence: str
+    tables: list[Table]
+    notes: list[str]
+    failed_checks: list[str]
+
+
+def summarize(setup: "Setup", run: Run, result: dict[str, Any] | None = None) -> Summary:
+    """The summary of a run; `result` spares its result_dict being worked out again."""
+    result = result or result_dict(setup, run)
+    tables = [_totals(result), _stalls(result), _operators(result)]
+    if len(result["iterations"]) > 1:
+        tables.append(_iterations(result))
+    tables += [_busiest("memory channels", result["per_channel"], "peak_gb_s", _channel_bytes)]
+    tables += [_busiest("NoC links", result["per_link"], "gb_s", _link_bytes)]
+    failed = [
+        f"{c['name']}: {c['left']:,} and {c['right']:,}" for c in result["checks"] if not c["ok"]
+    ]
+    return Summary(sentence(result), [t for t in tables if t.rows], result["notes"], failed)
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """What binds, from a result dict: the largest share of core time, its operators, a lever."""
+    stalls = {cause: result["stalls"][f"{cause}_ps"] for cause in CAUSES}
+    total = sum(stalls.values())
+    if total == 0:
+        return "Nothing ran: the makespan is zero."
+    cause = max(CAUSES, key=lambda name: stalls[name])
+    title, verb = BINDS[cause]
+    text = f"{title}: {_percent(stalls[cause] / total)} of core time {verb}"
+    text += _culprits(result, cause)
+    text += f"; memory ran at {_percent(result['totals']['memory_fraction'])} of its peak, "
+    text += f"arrays at {_percent(result['totals']['flops_fraction'])} of theirs. "
+    return text + LEVERS[cause](result)
+
+
+def _culprits(result: dict[str, Any], cause: str) -> str:
+    """` (gate_up 40 %, down 20 %)`: the operators that have most of a cause's time."""
+    key = f"{cause}_ps"
+    uses = [use for use in result["per_operator"] if use.get(key)]
+    total = sum(use[key] for use in uses)
+    top = sorted(uses, key=lambda use: -use[key])[:3]
+    names = [f"{u['operator']} {_percent(u[key] / total)}" for u in top if u[key] * 10 > total]
+    return f" ({', '.join(names)} of it)" if names else ""
+
+
+def _memory_lever(result: dict[str, Any]) -> str:
+    if result["totals"]["memory_fraction"] > 0.6:
+        return "Lever: more bandwidth, fewer bytes (smaller data types), or a larger batch."
+    spread = [row["busy_fraction"] for row in result["per_channel"]]
+    if spread and max(spread) > 2 * (sum(spread) / len(spread)):
+        return "Lever: some channels carry far more than others; spread data over more of them."
+    return "Lever: memory is not full, its latency binds; more or larger requests in flight."
+
+
+def _compute_lever(result: dict[str, Any]) -> str:
+    if result["totals"]["flops_fraction"] > 0.5:
+        return "Lever: more or faster arrays, or operands of a faster data type."
+    return "Lever: arrays are badly filled; larger tiles, another dataflow, or more vector lanes."
+
+
+def _noc_lever(result: dict[str, Any]) -> str:
+    busiest = max((row["busy_fraction"] for row in result["per_link"]), default=0.0)
+    if busiest > 0.6:
+        return "Lever: the busiest link is full; wider links, or another placement or partition."
+    return "Lever: links are not full; fewer and larger messages, or a partition that sends less."
+
+
+def _dependency_lever(result: dict[str, Any]) -> str:
+    return "Lever: cores wait for one another; balance stages, more micro-batches, or lower pp."
+
+
+def _idle_lever(result: dict[str, Any]) -> str:
+    idle = [row["idle_ps"] == sum(row[f"{c}_ps"] for c in CAUSES) for row in result["per_core"]]
+    if any(idle):
+        return f"Lever: {sum(idle)} of {len(idle)} cores have no work at all; raise tp or pp."
+    return "Lever: cores finish early; balance the work between them."
+
+
+def _totals(result: dict[str, Any]) -> Table:
+    t = result["totals"]
+    rows = [["makespan", format_ps(t["makespan_ps"])]]
+    if t["new_tokens"]:
+        rows.append(["tokens computed", f"{t['new_tokens']:,} ({t['tokens_s']:,.1f}/s)"])
+    if t["output_tokens"]:
+        rows.append(["tokens sampled", f"{t['output_tokens']:,} ({t['output_tokens_s']:,.1f}/s)"])
+    rows += [
+        ["work", f"{t['flops'] / 1e9:,.2f} GFLOP in {t['num_tasks']:,} tasks"],
+        ["arrays", _of_peak(t["flops_s"] / 1e12, t["peak_flops_s"] / 1e12, "TFLOP/s")],
+        ["memory", _of_peak(t["memory_gb_s"], t["peak_memory_gb_s"], "GB/s")],
+        ["loaded", format_bytes(t["load_bytes"])],
+        ["stored", format_bytes(t["store_bytes"])],
+        ["sent between cores", format_bytes(t["message_bytes"])],
+    ]
+    return Table("Totals", ["", "value"], rows)
+
+
+def _of_peak(value: float, peak: float, unit: str) -> str:
+    share = f" ({_percent(value / peak)} of {peak:,.1f})" if peak else ""
+    return f"{value:,.2f} {unit}{share}"
+
+
+def _stalls(result: dict[str, Any]) -> Table:
+    cores = result["per_core"]
+    makespan = max(result["totals"]["makespan_ps"], 1)
+    rows = []
+    for cause in CAUSES:
+        values = np.array([core[f"{cause}_ps"] for core in cores], float)
+        worst = int(values.argmax())
+        worst_text = f"{_percent(values[worst] / makespan)}  {cores[worst]['name']}"
+        name = cause.replace("_", " ")
+        rows.append(
+            [name, _percent(values.mean() / makespan), format_ps(values.mean()), worst_text]
+        )
+    return Table("Where core time went", ["", "mean", "time", "most on one core"], rows)
+
+
+def _operators(result: dict[str, Any]) -> Table:
+    uses = sorted(result["per_operator"], key=lambda use: -_core_ps(use))
+    total = sum(map(_core_ps, uses)) or 1
+    columns = ["operator", "core time", "compute", "memory", "noc", "wait", "GFLOP", "bytes"]
+    rows = []
+    for use in uses[:MAX_ROWS]:
+        spent = _core_ps(use) or 1
+        parts = [_percent(use[f"{cause}_ps"] / spent) for cause in CAUSES[:4]]
+        moved = use["load_bytes"] + use["store_bytes"]
+        name = f"{use['operator']} ({use['phase']})" if use["phase"] else use["operator"]
+        share = _percent(_core_ps(use) / total)
+        rows.append([name, share, *parts, f"{use['flops'] / 1e9:,.2f}", format_bytes(moved)])
+    if len(uses) > MAX_ROWS:
+        rest = sum(map(_core_ps, uses[MAX_ROWS:]))
+        name = f"{len(uses) - MAX_ROWS} others"
+        rows.append([name, _percent(rest / total), *[""] * (len(columns) - 2)])
+    return Table("Operators, over layers and cores", columns, rows)
+
+
+def _core_ps(use: dict[str, Any]) -> int:
+    return sum(use[f"{cause}_ps"] for cause in CAUSES[:4])
+
+
+def _iterations(result: dict[str, Any]) -> Table:
+    found = result["iterations"]
+    shown = found if len(found) <= MAX_ROWS else [*found[: MAX_ROWS - 2], *found[-2:]]
+    rows = [
+        [i["label"], format_ps(i["start_ps"]), format_ps(i["makespan_ps"]), f"{i['new_tokens']:,}"]
+        for i in shown
+    ]
+    title = f"Iterations ({len(found)}, {len(shown)} shown)"
+    return Table(title, ["iteration", "start", "time", "tokens"], rows)
+
+
+def _busiest(what: str, rows: list[dict], peak: str, num_bytes: Callable[[dict], int]) -> Table:
+    used = [row for row in rows if num_bytes(row)]
+    top = sorted(used, key=lambda row: -row.get("busy_fraction", 0))[:BUSIEST]
+    cells = []
+    for row in top:
+        busy = row.get("busy_fraction", 0.0)
+        seconds_ns = row["busy_ps"] / PS_PER_NS / busy if busy else 0
+        rate = num_bytes(row) / seconds_ns if seconds_ns else 0.0
+        size = format_bytes(num_bytes(row))
+        cells.append([row["name"], _percent(busy), size, f"{rate:,.1f}", f"{row[peak]:,.1f}"])
+    title = f"Busiest {what} ({len(used)} of {len(rows)} used)"
+    return Table(title, ["name", "busy", "bytes", "GB/s", "peak GB/s"], cells)
+
+
+def _channel_bytes(row: dict) -> int:
+    return row["read_bytes"] + row["write_bytes"]
+
+
+def _link_bytes(row: dict) -> int:
+    return row["bytes"]
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %" if abs(fraction) < 0.1 else f"{100 * fraction:.0f} %"
+
+
+BINDS = {
+    "compute": ("Compute-bound", "computes"),
+    "wait_memory": ("Memory-bound", "waits for loads and stores"),
+    "wait_noc": ("NoC-bound", "waits for messages in flight"),
+    "wait_dependency": ("Dependency-bound", "waits for other cores' work"),
+    "idle": ("Under-used", "is idle"),
+}
+LEVERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "compute": _compute_lever,
+    "wait_memory": _memory_lever,
+    "wait_noc": _noc_lever,
+    "wait_dependency": _dependency_lever,
+    "idle": _idle_lever,
+}

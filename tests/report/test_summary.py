@@ -1,0 +1,84 @@
+import pytest
+from report_cases import make_trace, setup, small_run, small_trace
+
+from npusim.program import ProgramBuilder
+from npusim.report.result import result_dict
+from npusim.report.summary import sentence, summarize
+from npusim.trace import Iteration, Run
+
+
+def run_of(start, end, build, makespan=None):
+    b = ProgramBuilder()
+    build(b, b.op("layer7.gate_up", "matmul", 7))
+    trace = make_trace(b.build(), start, end, makespan)
+    return Run([Iteration("prefill", 0, trace.makespan_ps, trace)])
+
+
+def loads(b, op):
+    b.load(0, op, 0, 0, 900)
+    b.load(1, op, 1, 0, 900)
+
+
+def computes(b, op):
+    b.compute(0, 1, op, 900, flops=28_800_000)
+    b.compute(1, 1, op, 900, flops=28_800_000)
+
+
+def sends(b, op):
+    b.message(0, 1, op, 900)
+
+
+def waits(b, op):
+    b.sync(0, op)
+    b.sync(1, op)
+
+
+@pytest.mark.parametrize(
+    ("build", "begins"),
+    [
+        (loads, "Memory-bound: 90 % of core time waits for loads and stores (gate_up 100 % of it)"),
+        (computes, "Compute-bound: 90 % of core time computes (gate_up 100 % of it)"),
+        (sends, "NoC-bound: 90 % of core time waits for messages in flight (gate_up 100 %"),
+        (waits, "Dependency-bound: 90 % of core time waits for other cores' work (gate_up 100"),
+    ],
+)
+def test_the_sentence_names_what_binds(build, begins):
+    run = run_of([0, 0], [900_000, 900_000], build, makespan=1_000_000)
+    assert sentence(result_dict(setup(), run)).startswith(begins)
+
+
+def test_idle_cores_are_counted():
+    run = run_of([0], [1000], lambda b, op: b.compute(0, 1, op, 1), makespan=10_000)
+    text = sentence(result_dict(setup(), run))
+    assert text.startswith("Under-used: 95 % of core time is idle;")
+    assert text.endswith("1 of 2 cores have no work at all; raise tp or pp.")
+
+
+def test_an_empty_run_says_so():
+    run = run_of([0], [0], lambda b, op: b.sync(0, op))
+    assert sentence(result_dict(setup(), run)) == "Nothing ran: the makespan is zero."
+
+
+def test_tables_of_a_small_run():
+    summary = summarize(setup(), small_run())
+    tables = {t.title: t for t in summary.tables}
+    assert tables["Totals"].rows[0] == ["makespan", "880.000 ns"]
+    stall_rows = tables["Where core time went"].rows
+    assert stall_rows[0] == ["compute", "28 %", "250.000 ns", "45 %  core 0,0"]
+    (row,) = tables["Operators, over layers and cores"].rows
+    assert row[0] == "up (prefill)" and row[1] == "100 %"
+    channels = tables["Busiest memory channels (2 of 2 used)"].rows
+    assert channels[0] == ["hbm[0] channel 0", "23 %", "3.12 KiB", "3.6", "16.0"]
+    assert summary.notes == ["placement auto picked ring"] and summary.failed_checks == []
+
+
+def test_every_row_is_as_long_as_its_table():
+    for table in summarize(setup(), small_run()).tables:
+        assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_a_failed_check_is_told():
+    run = Run([Iteration("x", 0, 440_000, small_trace())])
+    run.iterations[0].trace.channels["write_bytes"][1] += 3
+    told = summarize(setup(), run).failed_checks
+    assert told == ["store bytes = bytes written to memory: 400 and 403"]
