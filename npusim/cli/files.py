@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from npusim.errors import NpusimError, SpecError, pick
+from npusim.errors import NpusimError, SpecError, nearest, pick
 
 SCENARIO_KEYS = {"workload", "hw", "model", "parallel", "placement", "engine", "fidelity"}
 
@@ -34,10 +34,10 @@ def kind_of(name: str) -> str:
 
     path = Path(name)
     if not path.is_file():
-        for kind in CHECKS:
-            if name in bundled(kind):
-                return kind
-        return "scenario" if path.suffix in (".yaml", ".yml", "") else "model"
+        known = {known: kind for kind in CHECKS for known in bundled(kind)}
+        if name not in known:
+            raise SpecError(f"no such file, and not bundled{nearest(name, known)}", name)
+        return known[name]
     if path.suffix == ".json":
         return "model"
     keys = re.findall(r"^(\w+)\s*:", path.read_text(errors="replace"), re.MULTILINE)
@@ -105,7 +105,7 @@ def _collectives() -> list[str]:
     return list(ALGORITHMS)
 
 
-def schema(kind: Annotated[str, typer.Argument(help="hardware or scenario.")]) -> None:
+def schema(kind: Annotated[str, typer.Argument(help="hardware, scenario or model.")]) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
     import json
 

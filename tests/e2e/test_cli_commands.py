@@ -37,7 +37,7 @@ def test_list_names_choices(kind, npusim):
     assert len(npusim("list", kind).out.split()) > 2
 
 
-@pytest.mark.parametrize("kind", ["hardware", "scenario"])
+@pytest.mark.parametrize("kind", ["hardware", "scenario", "model"])
 def test_schema_is_json_schema(kind, npusim):
     assert json.loads(npusim("schema", kind).out)["type"] == "object"
 

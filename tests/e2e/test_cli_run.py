@@ -89,7 +89,7 @@ def test_overrides_reach_scenario_chip_and_model(folder, npusim):
 
 
 def test_another_workload_from_the_command_line_alone(folder, npusim):
-    sets = [f"workload.{k}={v}" for k, v in dict(kind="gemm", m=32, k=64, n=48).items()]
+    sets = [f"workload.{k}={v}" for k, v in {"kind": "gemm", "m": 32, "k": 64, "n": 48}.items()]
     flags = [x for s in sets for x in ("--set", s)]
     done = npusim("run", "llm.yaml", *flags, "--json")
     assert done.code == 0, done.err
