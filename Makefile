@@ -22,7 +22,7 @@ check: $(TEST_STAMP)
 	$(BIN)/mypy npusim
 
 bench: $(TEST_STAMP)
-	$(BIN)/python -m pytest benchmarks -q -s --benchmark-disable-gc --benchmark-columns=min,mean,rounds
+	$(BIN)/python -m pytest benchmarks -q
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
