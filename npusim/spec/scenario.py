@@ -2,17 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from npusim.spec.base import Spec
+from npusim.spec.base import DTYPE_BITS, CoreRef, Dtype, Spec, at
 
-DTYPE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "fp4": 4}
-Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "fp4"]
-Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
-Bytes = Annotated[int, Field(ge=1, le=1 << 44)]
-Dim = Annotated[int, Field(ge=1, le=1 << 24)]
-CoreRef = int | tuple[int, int]
-Degree = Annotated[int, Field(ge=1, le=4096)]
+Tokens = Annotated[StrictInt, Field(ge=1, le=100_000_000)]
+Bytes = Annotated[StrictInt, Field(ge=1, le=1 << 44)]
+Dim = Annotated[StrictInt, Field(ge=1, le=1 << 24)]
+Degree = Annotated[StrictInt, Field(ge=1, le=4096)]
 
 
 class Dtypes(Spec):
@@ -35,11 +32,11 @@ class LlmWorkload(Spec):
 
     kind: Literal["llm"] = "llm"
     phase: Literal["prefill", "decode", "generate"] = "prefill"
-    batch: Annotated[int, Field(ge=1, le=65536)] = 1
+    batch: Annotated[StrictInt, Field(ge=1, le=65536)] = 1
     prompt_tokens: Tokens | None = None
-    context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    context_tokens: Annotated[StrictInt, Field(ge=0, le=100_000_000)] | None = None
     output_tokens: Tokens | None = None
-    requests: tuple[tuple[Tokens, Annotated[int, Field(ge=0)]], ...] = ()
+    requests: tuple[tuple[Tokens, Annotated[StrictInt, Field(ge=0, le=100_000_000)]], ...] = ()
 
     @model_validator(mode="after")
     def _phase_has_its_lengths(self):
@@ -48,20 +45,29 @@ class LlmWorkload(Spec):
             "decode": ["context_tokens"],
             "generate": ["prompt_tokens", "output_tokens"],
         }[self.phase]
-        allowed = {"prefill": ["context_tokens"]}.get(self.phase, [])
-        if self.requests and self.phase == "generate":
-            raise ValueError(
-                "requests lists one iteration; phase generate takes prompt_tokens and output_tokens"
-            )
+        allowed = needed + {"prefill": ["context_tokens"]}.get(self.phase, [])
         for name in ("prompt_tokens", "context_tokens", "output_tokens"):
             given = getattr(self, name) is not None
+            if given and (self.requests or name not in allowed):
+                other = "requests" if self.requests else f"phase {self.phase}"
+                raise at((name,), f"does not go with {other}; leave it out, or null")
             if name in needed and not given and not self.requests:
-                raise ValueError(f"phase {self.phase} needs {name}")
-            if given and (self.requests or name not in needed + allowed):
-                raise ValueError(
-                    f"{name} does not go with "
-                    f"{'requests' if self.requests else f'phase {self.phase}'}"
-                )
+                raise at((name,), f"is missing; phase {self.phase} needs it")
+        return self
+
+    @model_validator(mode="after")
+    def _requests_stand_alone(self):
+        if self.requests and self.phase == "generate":
+            raise at(
+                ("requests",),
+                "lists one iteration; phase generate takes prompt_tokens and output_tokens",
+            )
+        if self.requests and self.batch != 1:
+            raise at(("batch",), "does not go with requests, which are counted one by one")
+        if self.requests and self.phase == "decode":
+            for index, (new_tokens, _) in enumerate(self.requests):
+                if new_tokens != 1:
+                    raise at(("requests", index), f"must add 1 token in decode, not {new_tokens}")
         return self
 
 
@@ -105,10 +111,21 @@ class MemoryWorkload(Spec):
     core: CoreRef = 0
     cores: tuple[CoreRef, ...] | None = None
     memory: str | None = None
-    read_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
-    request_bytes: Annotated[int, Field(ge=32, le=1 << 30)] = 4096
-    stride_bytes: Annotated[int, Field(ge=1)] = 65536
+    read_fraction: Annotated[StrictFloat, Field(ge=0, le=1)] = 1.0
+    request_bytes: Annotated[StrictInt, Field(ge=32, le=1 << 30)] = 4096
+    stride_bytes: Annotated[StrictInt, Field(ge=1, le=1 << 40)] = 65536
     span_bytes: Bytes | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.cores is not None and "core" in self.model_fields_set:
+            raise at(("core",), "does not go with cores; give one of the two")
+        if self.span_bytes is not None and self.span_bytes < self.request_bytes:
+            raise at(
+                ("span_bytes",),
+                f"must be at least request_bytes {self.request_bytes}, not {self.span_bytes}",
+            )
+        return self
 
 
 Workload = Annotated[
@@ -134,12 +151,15 @@ class Parallel(Spec):
 
 
 class Fidelity(Spec):
+    """Level of each subsystem: every transaction, or the roofline / alpha-beta answer."""
+
     memory: Literal["transaction", "analytic"] = "transaction"
     noc: Literal["transaction", "analytic"] = "transaction"
 
 
 class Scenario(Spec):
-    """One run: what `npusim run` reads. `model_overrides` replaces keys of the HF config."""
+    """One run: what `npusim run` reads. `hw_overrides` and `model_overrides` replace keys of the
+    chip's file and of the HF config: `{noc.clock_mhz: 1000}` or nested."""
 
     hw: str = "npu_large_core"
     model: str | None = None
@@ -151,11 +171,11 @@ class Scenario(Spec):
     placement: str = "auto"  # a row of passes.place.PLACEMENTS
     fidelity: Fidelity = Fidelity()
     engine: Literal["fast", "simpy"] = "fast"
-    reuse: bool = False
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    reuse: StrictBool = False
+    seed: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)] = 0
 
     @model_validator(mode="after")
     def _llm_needs_model(self):
         if self.workload.kind == "llm" and self.model is None:
-            raise ValueError("workload kind llm needs a model")
+            raise at(("model",), "is missing; workload kind llm needs it")
         return self

@@ -1,0 +1,221 @@
+"""Names, files and `--set` texts → validated specs: `Hardware`, `Model`, `Scenario`, `Setup`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from npusim.errors import SpecError
+from npusim.spec.base import Spec
+from npusim.spec.explain import explain
+from npusim.spec.files import bundled, find, read_tree, with_bases
+from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import Scenario
+from npusim.spec.schema import schema
+from npusim.spec.tree import Node, parse, plain, put, rooted
+
+if TYPE_CHECKING:
+    from npusim.spec.model import Model
+
+__all__ = [
+    "Setup",
+    "bundled",
+    "load_hardware",
+    "load_model",
+    "load_scenario",
+    "resolve",
+    "schema",
+]
+
+DEFAULT_SCENARIO = "quickstart"
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A scenario with the chip and the model (None for a micro-operation) that it names."""
+
+    scenario: Scenario
+    hardware: Hardware
+    model: "Model | None"
+
+
+def load_hardware(
+    name_or_path: str | Path, overrides: Mapping[str, object] | None = None, option: str = "--set "
+) -> Hardware:
+    """Chip of a file or a bundled name, with `overrides` {dotted key: value} put in last.
+
+    Raises SpecError for anything that is not a valid chip; its place is `file:line`, or `option`
+    and the key for an override.
+    """
+    file = find("hardware", str(name_or_path))
+    root = read_tree(file, "hardware")
+    if "name" not in _own_keys(file):
+        root = put(root, ["name"], Node(file.stem, str(file)))
+    root = _override(root, overrides or {}, option, "hardware")
+    return _validate(Hardware, root)
+
+
+def load_model(
+    name_or_path: str | Path, overrides: Mapping[str, object] | None = None, option: str = "--set "
+) -> "Model":
+    """Model of a HF config.json (or the folder that holds one) or a bundled name.
+
+    `overrides` replace keys of the config. Raises SpecError as `load_hardware` does.
+    """
+    from npusim.spec.model import Model
+
+    file = find("model", str(name_or_path))
+    root = _override(read_tree(file, "model"), overrides or {}, option, "model")
+    name = file.resolve().parent.name if file.stem == "config" else file.stem
+    try:
+        config = plain(root)
+        changed = {key.split(".")[0] for key in overrides or {}}
+        return Model.from_config(config, name, {key: config[key] for key in sorted(changed)})
+    except SpecError as error:
+        raise SpecError(error.message, _model_place(error, root, file)) from None
+    except ValidationError as error:
+        raise explain(error, root, Model) from None
+    except ValueError as error:
+        raise SpecError(str(error), str(file)) from None
+
+
+def load_scenario(
+    name_or_path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    hw: str | None = None,
+    model: str | None = None,
+) -> Scenario:
+    """Scenario of a file, a bundled name, or the quickstart for None.
+
+    `overrides` are `KEY=VALUE` texts with dotted keys and YAML values; a key that begins with `hw.`
+    or `model.` changes the chip or the model. `hw` and `model` replace the file's, as options do.
+    Raises SpecError for anything that is not a valid scenario.
+    """
+    file = find("scenario", str(name_or_path or DEFAULT_SCENARIO))
+    root = read_tree(file, "scenario")
+    for key, value in (("hw", hw), ("model", model)):
+        if value is not None:
+            root = put(root, [key], Node(str(value), f"--{key}"))
+    for text in overrides:
+        root = _set(root, text)
+    return _validate(Scenario, _files_found(root, file))
+
+
+def resolve(scenario: Scenario) -> Setup:
+    """Loads the chip and the model of a scenario; checks that its cores and memory exist there.
+
+    Raises SpecError as the loaders do.
+    """
+    hardware = load_hardware(scenario.hw, scenario.hw_overrides, "--set hw.")
+    model = None
+    if scenario.model is not None:
+        model = load_model(scenario.model, scenario.model_overrides, "--set model.")
+    _check_cores(scenario, hardware)
+    _check_memory(scenario, hardware)
+    return Setup(scenario, hardware, model)
+
+
+def _validate(spec: type[SpecT], root: Node) -> SpecT:
+    try:
+        return spec.model_validate(plain(root))
+    except ValidationError as error:
+        raise explain(error, root, spec) from None
+
+
+def _own_keys(file: Path) -> set[str]:
+    """Top-level keys that a file writes itself: a chip derived by `base` has its own name."""
+    return set(parse(file.read_text("utf-8-sig"), str(file)).value)
+
+
+def _override(root: Node, overrides: Mapping[str, object], option: str, kind: str) -> Node:
+    for key, value in overrides.items():
+        place = f"{option}{key}"
+        item = with_bases(rooted(value, place), Path(), kind)
+        root = put(root, _split(key, place), item)
+    return root
+
+
+def _split(key: str, place: str) -> list[str]:
+    path = key.split(".")
+    if not all(path):
+        raise SpecError(f"key must be names joined by dots, not {key!r}", place)
+    return path
+
+
+def _set(root: Node, text: str) -> Node:
+    """`root` of a scenario with one `KEY=VALUE` applied."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not (equals and key):
+        raise SpecError(f"must be KEY=VALUE, not {text!r}", "--set")
+    place = f"--set {key}"
+    path = _split(key, place)
+    item = parse(value, place, lines=False) if value.strip() else Node(None, place)
+    if path[0] in ("hw", "model") and len(path) > 1:
+        path = [f"{path[0]}_overrides", ".".join(path[1:])]
+    else:
+        item = with_bases(item, Path(), "scenario")
+    return put(root, path, item)
+
+
+def _files_found(root: Node, file: Path) -> Node:
+    """`root` with `hw` and `model` checked; a path in the scenario file is relative to that file."""
+    for kind, key in (("hardware", "hw"), ("model", "model")):
+        node = root.value.get(key)
+        if node is None or not isinstance(node.value, str):
+            continue
+        near = None if node.place.startswith("--") else file.parent
+        found = find(kind, node.value, node.place, near)
+        if found not in bundled(kind).values():
+            root = put(root, [key], Node(str(found), node.place))
+    return root
+
+
+def _model_place(error: SpecError, root: Node, file: Path) -> str:
+    """Line of the config key that a model's error names first, or the file."""
+    words = error.message.replace(",", " ").replace(":", " ").split()
+    key = next((word.strip("'\"") for word in words if word.strip("'\"") in root.value), None)
+    return root.value[key].place if key else str(file)
+
+
+def _check_cores(scenario: Scenario, hardware: Hardware) -> None:
+    """Cores named by a micro-operation lie in the mesh, each once, and are enough."""
+    work = scenario.workload
+    ids: dict[str, int] = {}
+    for key in ("src", "dst", "core"):
+        if hasattr(work, key):
+            ids[key] = _core_id(hardware, f"workload.{key}", getattr(work, key))
+    if work.kind == "transfer" and ids["src"] == ids["dst"]:
+        raise SpecError(f"workload.dst must differ from workload.src, not {ids['dst']}")
+    listed = getattr(work, "cores", None)
+    cores = [_core_id(hardware, "workload.cores", core) for core in listed or ()]
+    if len(set(cores)) != len(cores):
+        raise SpecError(f"workload.cores must not repeat a core, not {cores}")
+    count = hardware.mesh.num_cores if listed is None else len(cores)
+    if work.kind == "collective" and count < 2:
+        raise SpecError(f"workload.cores must be at least 2 for a collective, not {count}")
+    if listed is not None and not cores:
+        raise SpecError("workload.cores must not be empty")
+
+
+def _core_id(hardware: Hardware, name: str, core: int | tuple[int, int]) -> int:
+    try:
+        return hardware.core_id(core)
+    except ValueError as error:
+        raise SpecError(f"{name}: {error}") from None
+
+
+def _check_memory(scenario: Scenario, hardware: Hardware) -> None:
+    name = getattr(scenario.workload, "memory", None)
+    names = [memory.name for memory in hardware.memories]
+    if name is not None and name not in names:
+        raise SpecError(
+            f"workload.memory must be one of {', '.join(names) or 'none'}, not {name!r}"
+        )
+    if scenario.workload.kind == "memory" and not names:
+        raise SpecError(
+            f"workload kind memory needs a chip with memories; {hardware.name} has none"
+        )

@@ -1,0 +1,149 @@
+"""Memory part of hardware YAML → `Memory`: channels, their timing, and which cores reach them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictInt, model_validator
+
+from npusim.spec.base import (
+    BandwidthGbS,
+    CoreAt,
+    Count,
+    Index,
+    Name,
+    NotNegative,
+    Positive,
+    Spec,
+    at,
+    rule,
+)
+from npusim.units import GIB
+
+CoreItem = Annotated[
+    Index | str | CoreAt, rule("must be a core id, [row, column] or a first-last range")
+]
+CoreList = Annotated[
+    Literal["all"] | Annotated[tuple[CoreItem, ...], Field(min_length=1)],
+    rule("must be all, or a list of core ids, [row, column] pairs and first-last ranges"),
+]
+
+
+class DramTiming(Spec):
+    """Timing of one DRAM channel, JEDEC names. The data rate is `channel_gb_s`; an access is
+    `burst_bytes`. `t_ccd_l_ns` 0 means that bursts follow one another at the data rate."""
+
+    channel_gb_s: BandwidthGbS
+    burst_bytes: Annotated[StrictInt, Field(ge=8, le=4096)] = 64
+    bank_groups: Annotated[StrictInt, Field(ge=1, le=1024)] = 4
+    banks_per_group: Annotated[StrictInt, Field(ge=1, le=1024)] = 4
+    row_bytes: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = 1024
+    t_rcd_ns: NotNegative
+    t_rp_ns: NotNegative
+    t_cl_ns: NotNegative
+    t_cwl_ns: NotNegative = 0
+    t_ras_ns: NotNegative
+    t_rrd_ns: NotNegative = 0
+    t_faw_ns: NotNegative = 0
+    t_ccd_l_ns: NotNegative = 0
+    t_wtr_ns: NotNegative = 0
+    t_rtw_ns: NotNegative = 0
+    t_wr_ns: NotNegative = 0
+    t_refi_ns: NotNegative = 0
+    t_rfc_ns: NotNegative = 0
+
+    @property
+    def num_banks(self) -> int:
+        return self.bank_groups * self.banks_per_group
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.t_refi_ns and self.t_rfc_ns >= self.t_refi_ns:
+            raise at(
+                ("t_rfc_ns",), f"must be below t_refi_ns {self.t_refi_ns:g}, not {self.t_rfc_ns:g}"
+            )
+        if self.t_rfc_ns and not self.t_refi_ns:
+            raise at(("t_rfc_ns",), f"needs t_refi_ns above 0, not {self.t_refi_ns:g}")
+        if self.row_bytes % self.burst_bytes:
+            raise at(
+                ("row_bytes",),
+                f"must be a multiple of burst_bytes {self.burst_bytes}, not {self.row_bytes}",
+            )
+        return self
+
+
+class EdgePort(Spec):
+    """A memory port at the router of core `at`."""
+
+    at: CoreAt
+
+
+class Memory(Spec):
+    """Off-core memory.
+
+    `attach: core`: an instance for every core, reached without the NoC. `group`: an
+    instance for every `cores_per_instance` consecutive cores, reached without the NoC. `edge`:
+    one instance, its channels spread evenly over `ports` of the mesh and
+    reached through the NoC. `capacity_gib` and `channels` are those of one instance. `cores` are
+    the ones that may use it (default all), so that groups of cores can have different memories.
+    """
+
+    name: Name = "hbm"
+    kind: Literal["dram"] = "dram"
+    attach: Literal["core", "group", "edge"] = "core"
+    cores: CoreList = "all"
+    cores_per_instance: Count = 1
+    ports: tuple[EdgePort, ...] = ()
+    capacity_gib: Annotated[Positive, Field(le=1 << 20)]
+    channels: Annotated[StrictInt, Field(ge=1, le=4096)]
+    interleave_bytes: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = 4096
+    request_latency_ns: NotNegative = 20
+    response_latency_ns: NotNegative = 20
+    window: Annotated[StrictInt, Field(ge=1, le=256)] = 16
+    scheduling: Literal["fr_fcfs", "fcfs"] = "fr_fcfs"
+    timing: DramTiming
+
+    @property
+    def capacity_bytes(self) -> int:
+        return int(self.capacity_gib * GIB)
+
+    @property
+    def gb_s(self) -> float:
+        """Peak bandwidth of one instance."""
+        return self.channels * self.timing.channel_gb_s
+
+    @model_validator(mode="after")
+    def _ports_match(self):
+        if (self.attach == "edge") != bool(self.ports):
+            raise at(
+                ("ports",) if self.ports else ("attach",),
+                f"ports are for attach: edge, and needed there; attach is {self.attach}",
+            )
+        if self.ports and self.channels % len(self.ports):
+            raise at(
+                ("channels",),
+                f"must be a multiple of the {len(self.ports)} ports, not {self.channels}",
+            )
+        places = [port.at for port in self.ports]
+        for index, place in enumerate(places):
+            if place in places[:index]:
+                raise at(("ports", index, "at"), f"must differ from the other ports, not {place}")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_match(self):
+        burst, least = self.timing.burst_bytes, self.channels * self.interleave_bytes
+        if self.interleave_bytes % burst:
+            raise at(
+                ("interleave_bytes",),
+                f"must be a multiple of burst_bytes {burst}, not {self.interleave_bytes}",
+            )
+        if self.capacity_bytes < least:
+            raise at(
+                ("capacity_gib",),
+                f"must hold channels x interleave_bytes = {least} bytes, not {self.capacity_gib:g}",
+            )
+        if self.attach != "group" and self.cores_per_instance != 1:
+            raise at(
+                ("cores_per_instance",),
+                f"is for attach: group, not {self.attach}",
+            )
+        return self
