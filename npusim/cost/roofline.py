@@ -1,0 +1,30 @@
+"""FLOPs and bytes → the ideal time at peak rate and peak bandwidth, and which of them binds."""
+
+from npusim.units import ceil_div, transfer_ps
+
+
+def compute_ps(flops: int, gflop_s: float) -> int:
+    """Time in ps of `flops` at `gflop_s` (10**9 FLOP/s = 1 FLOP/ns), rounded up."""
+    return ceil_div(int(flops) * 1_000_000, round(gflop_s * 1_000))
+
+
+def roofline_ps(flops: int, num_bytes: int, gflop_s: float, gb_s: float) -> int:
+    """max(flops / peak, bytes / bandwidth) in ps (Williams et al., CACM 52(4), 2009)."""
+    return max(compute_ps(flops, gflop_s), transfer_ps(num_bytes, gb_s))
+
+
+def binds(flops: int, num_bytes: int, gflop_s: float, gb_s: float) -> str:
+    """`compute` or `memory`: which side of the roofline is the longer; `memory` on a tie."""
+    return "compute" if compute_ps(flops, gflop_s) > transfer_ps(num_bytes, gb_s) else "memory"
+
+
+def ridge_flops_per_byte(gflop_s: float, gb_s: float) -> float:
+    """Arithmetic intensity at which both sides take equally long."""
+    return gflop_s / gb_s
+
+
+def peak_gflop_s(
+    rows: int, columns: int, clock_mhz: float, arrays: int = 1, rate: float = 1.0
+) -> float:
+    """Peak rate of `arrays` systolic arrays, 2 FLOPs an element and cycle, times `rate`."""
+    return 2 * rows * columns * arrays * rate * clock_mhz / 1_000
