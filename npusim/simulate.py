@@ -68,6 +68,7 @@ def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | N
     Assumes that iterations run one after the other, each on an idle machine: token i + 1 needs
     token i. Raises SpecError, CapacityError or DeadlockError.
     """
+    _check_fidelity(setup)
     context = Context(setup, record_spans, progress or (lambda label, done, total: None))
     steps = steps_of(setup.scenario.workload)
     if setup.scenario.reuse and len(steps) > 3:
@@ -81,6 +82,13 @@ def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | N
             iterations.append(_simulate_step(context, step))
     _set_starts(iterations)
     return Run(iterations, context.notes, context.cpu_s)
+
+
+def _check_fidelity(setup: Setup) -> None:
+    """SpecError for a level that the machine does not have."""
+    for name, level in setup.scenario.fidelity:
+        if level != "transaction":
+            raise SpecError(f"must be transaction, not {level!r}", f"fidelity.{name}")
 
 
 def steps_of(workload: Any) -> list[Step]:
@@ -133,7 +141,6 @@ def _run(context: Context, program: Program) -> Trace:
             program,
             context.setup.hardware,
             engine=scenario.engine,
-            fidelity=scenario.fidelity,
             record_spans=context.record_spans,
         )
 

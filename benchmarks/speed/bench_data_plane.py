@@ -28,7 +28,7 @@ def uniform_traffic(num_cores: int, messages: int, num_bytes: int, seed: int = 0
 
 
 def loads_and_messages(num_cores: int, rounds: int, units: int) -> Program:
-    """A round of a core: load, compute, send to the next core; half of the units in each transfer."""
+    """Rounds of load, compute, send to the next core, with half of `units` in each transfer."""
     builder = ProgramBuilder()
     op = builder.op("round", "transfer")
     num_bytes = units // 2 * UNIT_BYTES
