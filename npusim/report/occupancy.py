@@ -1,0 +1,58 @@
+"""Trace → bytes held in each core's scratchpad over time, from what was loaded and received."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npusim.program import LOAD, RECV
+from npusim.trace import Trace
+
+POINTS = 1_000
+
+
+def occupancy(trace: Trace) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each core by id: times in ps and the bytes held from then on (the most within each of
+    POINTS equal intervals of the makespan).
+
+    Assumes that what a LOAD or RECV brings is held from its start to the end of the last task
+    that depends on it. Outputs of compute tasks are not in the program, so not counted.
+    """
+    program = trace.program
+    kept = np.isin(program.kind, (LOAD, RECV)) & (trace.end_ps >= 0)
+    rows = np.flatnonzero(kept)
+    rows = rows[np.argsort(program.core[rows], kind="stable")]
+    bounds = np.searchsorted(program.core[rows], np.arange(len(trace.core_names) + 1))
+    last_use = _last_use(trace)
+    for core in range(len(trace.core_names)):
+        mine = rows[bounds[core] : bounds[core + 1]]
+        held = program.bytes[mine]
+        yield _levels(trace.start_ps[mine], last_use[mine], held, trace.makespan_ps)
+
+
+def _last_use(trace: Trace) -> np.ndarray:
+    """End of each task's last dependent, or its own."""
+    program = trace.program
+    last = trace.end_ps.copy()
+    user_end = np.repeat(trace.end_ps, np.diff(program.dep_start))
+    np.maximum.at(last, program.deps, user_end)
+    return last
+
+
+def _levels(
+    start: np.ndarray, end: np.ndarray, held: np.ndarray, makespan_ps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times at which the level changes and the level: one point an interval at most."""
+    if len(start) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    time = np.concatenate((end, start))  # what is freed at a time is freed before what comes
+    order = np.argsort(time, kind="stable")
+    level = np.cumsum(np.concatenate((-held, held))[order])
+    step = makespan_ps // POINTS + 1
+    cell = time[order] // step
+    most = np.zeros(POINTS + 1, np.int64)
+    np.maximum.at(most, cell, level)
+    last_event = np.searchsorted(cell, np.arange(POINTS + 1), side="right") - 1
+    after = np.where(last_event >= 0, level[last_event], 0)
+    most[1:] = np.maximum(most[1:], after[:-1])
+    changes = np.flatnonzero(np.diff(most, prepend=-1))
+    return changes * step, most[changes]
