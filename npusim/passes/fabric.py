@@ -1,0 +1,80 @@
+"""Hardware and a Schedule → an α-β estimate of a collective, to choose an algorithm by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from npusim.passes.schedule import Schedule, Step
+from npusim.passes.xy import hops, max_link_load
+from npusim.spec.hardware import Hardware
+from npusim.units import ceil_div
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """What a collective needs to know of a chip. Vector units by core id: elements reduced a cycle,
+    cycles to start a task, NoC cycles a core cycle. NoC in its own cycles."""
+
+    columns: int
+    elements_per_cycle: tuple[int, ...]
+    start_cycles: tuple[int, ...]
+    noc_cycles_per_cycle: tuple[float, ...]
+    link_bytes_per_cycle: int
+    hop_cycles: int
+    message_cycles: int  # before the first byte moves
+    handshake: bool
+
+
+def fabric_of(hardware: Hardware) -> Fabric:
+    noc, cores = hardware.noc, hardware.cores()
+    return Fabric(
+        columns=hardware.mesh.columns,
+        elements_per_cycle=tuple(c.vector.lanes * c.vector.alus_per_lane for c in cores),
+        start_cycles=tuple(c.task_start_cycles for c in cores),
+        noc_cycles_per_cycle=tuple(noc.khz / c.khz for c in cores),
+        link_bytes_per_cycle=noc.link_bytes_per_cycle,
+        hop_cycles=noc.router_cycles + noc.link_cycles,
+        message_cycles=2 * noc.link_cycles + noc.router_cycles + 4,
+        handshake=noc.protocol == "handshake",
+    )
+
+
+def rectangle(cores: Sequence[int], columns: int) -> tuple[tuple[int, ...], ...]:
+    """Ranks by row and column when `cores` are the whole product of two or more mesh rows and
+    columns, else ()."""
+    rank_at = {divmod(core, columns): rank for rank, core in enumerate(cores)}
+    rows, cols = (sorted({place[axis] for place in rank_at}) for axis in (0, 1))
+    if min(len(rows), len(cols)) < 2 or len(rows) * len(cols) != len(cores):
+        return ()
+    return tuple(tuple(rank_at[row, column] for column in cols) for row in rows)
+
+
+def estimate(schedule: Schedule, cores: np.ndarray, fabric: Fabric, element_bytes: int) -> float:
+    """α-β cost in NoC cycles: each step takes its start, its longest path, its largest message
+    times the messages on the busiest link, and the reduction.
+
+    Assumes that steps follow one another and that the slowest vector unit reduces.
+    """
+    paths: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+    total = 0.0
+    for step in schedule.steps:
+        key = (step.src.tobytes(), step.dst.tobytes())
+        if key not in paths:
+            src, dst = cores[step.src], cores[step.dst]
+            longest = int(hops(src, dst, fabric.columns).max())
+            paths[key] = longest, max_link_load(src, dst, fabric.columns)
+        total += _step_cycles(step, *paths[key], fabric, element_bytes)
+    return total
+
+
+def _step_cycles(step: Step, longest: int, load: int, fabric: Fabric, element_bytes: int) -> float:
+    elements = int((step.last - step.first).max())
+    path = fabric.message_cycles + longest * fabric.hop_cycles
+    cycles: float = path * (3 if fabric.handshake else 1)
+    cycles += ceil_div(elements * element_bytes * load, fabric.link_bytes_per_cycle)
+    if step.reduces:
+        reduce_cycles = ceil_div(elements, min(fabric.elements_per_cycle))
+        slowest = max(fabric.noc_cycles_per_cycle)
+        cycles += (reduce_cycles + max(fabric.start_cycles)) * slowest
+    return cycles
