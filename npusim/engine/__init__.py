@@ -1,0 +1,1 @@
+"""Tables in, times out: the `fast` (numba) and the `simpy` engine, two readings of one set of rules."""

@@ -1,0 +1,149 @@
+"""Program + Hardware → Trace: wires the chip, runs an engine, gives times back in ps."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from npusim.engine.tables import Outcome, Tasks, Wiring
+from npusim.errors import DeadlockError, pick
+from npusim.machine.core import build_tasks, port_ratio
+from npusim.machine.memory import (
+    build_channels,
+    channel_name,
+    channel_rows,
+    port_routers,
+    stripes,
+)
+from npusim.machine.noc import build_links, build_sources, node_routers, xy_routes
+from npusim.program import Program
+from npusim.spec.hardware import Hardware
+from npusim.trace import SpanLog, Trace
+
+
+def build_wiring(hw: Hardware) -> Wiring:
+    """The chip as the engines want it."""
+    nodes = node_routers(hw, port_routers(hw))
+    net = build_links(hw, nodes)
+    noc = hw.noc
+    rows = channel_rows(hw)
+    port_of_channel = np.array([row.port_node for row in rows], dtype=np.int64)
+    sources = build_sources(hw, net, noc.virtual_channels, port_of_channel)
+    first, counts, interleave = stripes(hw)
+    cores = hw.cores()
+    ports = np.array([port_ratio(core, noc.khz) for core in cores], dtype=np.int64)
+    return Wiring(
+        khz=noc.khz,
+        num_cores=hw.mesh.num_cores,
+        num_nodes=len(nodes),
+        num_vcs=noc.virtual_channels,
+        buffer_packets=noc.buffer_packets,
+        locked=noc.flow_control == "channel_locked",
+        lock_ack=noc.lock_scope == "both",
+        fifo_arbitration=noc.arbitration == "fifo",
+        handshake=noc.protocol == "handshake",
+        header_bytes=noc.header_bytes,
+        min_packet_bytes=noc.min_packet_bytes,
+        max_packet_bytes=noc.max_packet_bytes,
+        packets_per_message=noc.packets_per_message,
+        link_network=np.array(net.network),
+        link_bytes=np.full(len(net.names), noc.link_bytes_per_cycle),
+        link_ticks=np.array(net.ticks),
+        link_to_router=np.array(net.to_router),
+        link_to_node=np.array(net.to_node),
+        link_name=net.names,
+        route=xy_routes(hw, net, nodes),
+        source_link=sources.link,
+        core_source=sources.of_core,
+        port_num=ports[:, 0],
+        port_den=ports[:, 1],
+        dma_unit_bytes=np.array([core.dma.unit_bytes for core in cores]),
+        dma_outstanding=np.array([core.dma.max_outstanding for core in cores]),
+        dma_issue_ticks=np.array([_issue_ticks(core, noc.khz) for core in cores]),
+        channels=build_channels(hw, rows, sources.of_channel),
+        memory_first_channel=first,
+        memory_num_channels=counts,
+        memory_interleave=interleave,
+    )
+
+
+def _issue_ticks(core, noc_khz: int) -> int:
+    return max(1, -(-core.dma.issue_cycles * noc_khz // core.khz))
+
+
+def _run_fast(wiring: Wiring, tasks: Tasks, on_spans) -> Outcome:
+    from npusim.engine import fast
+
+    return fast.run(wiring, tasks, on_spans)
+
+
+def _run_simpy(wiring: Wiring, tasks: Tasks, on_spans) -> Outcome:
+    from npusim.engine import reference
+
+    return reference.run(wiring, tasks, on_spans)
+
+
+ENGINES: dict[str, Callable] = {"fast": _run_fast, "simpy": _run_simpy}
+
+
+def run(program: Program, hw: Hardware, *, engine: str = "fast", record_spans: bool = False
+        ) -> Trace:  # fmt: skip
+    """Runs all tasks from time 0 on an idle chip.
+
+    Raises DeadlockError, naming the waiting cores, tasks and links, when it cannot proceed, and
+    SpecError for an unknown engine.
+    """
+    wiring, tasks = build_wiring(hw), build_tasks(program, hw)
+    spans = SpanLog() if record_spans else None
+    outcome = pick(ENGINES, engine, "engine")(wiring, tasks, spans.append if spans else None)
+    if outcome.waiting:
+        raise DeadlockError("the simulation cannot proceed: " + "; ".join(outcome.waiting))
+    return to_trace(program, hw, wiring, outcome, spans)
+
+
+def to_trace(program: Program, hw: Hardware, wiring: Wiring, outcome: Outcome, spans) -> Trace:
+    """Ticks → ps; totals by channel, link and core with the names a user reads."""
+    khz = wiring.khz
+    end_ps = ticks_to_ps(outcome.end, khz)
+    channel, link, core = outcome.channel, outcome.link, outcome.core
+    return Trace(
+        program=program,
+        makespan_ps=int(end_ps.max(initial=0)),
+        ready_ps=ticks_to_ps(outcome.ready, khz),
+        start_ps=ticks_to_ps(outcome.start, khz),
+        end_ps=end_ps,
+        channels={
+            "memory": wiring.channels.memory,
+            **{k: channel[k] for k in ("read_bytes", "write_bytes", "busy_ps", "requests",
+                                       "row_hits", "row_misses")},
+            "queue_ps": ticks_to_ps(channel["queue_ticks"], khz),
+            "peak_gb_s": wiring.channels.mb_s / 1000,
+        },
+        links={
+            "network": wiring.link_network,
+            "bytes": link["bytes"],
+            "busy_ps": ticks_to_ps(link["busy_ticks"], khz),
+            "packets": link["packets"],
+            "wait_ps": ticks_to_ps(link["wait_ticks"], khz),
+            "gb_s": wiring.link_bytes * khz / 1e6,
+        },
+        cores={
+            "port_bytes": core["port_bytes"],
+            "port_busy_ps": ticks_to_ps(core["port_busy_ticks"], khz),
+            "stretch_ps": ticks_to_ps(core["stretch_ticks"], khz),
+        },
+        channel_names=[channel_name(row) for row in channel_rows(hw)],
+        link_names=wiring.link_name,
+        core_names=["{},{}".format(*divmod(i, hw.mesh.columns)) for i in range(wiring.num_cores)],
+        bin_ps=int(ticks_to_ps(np.array([outcome.bin_ticks]), khz)[0]),
+        channel_bins=outcome.channel_bins,
+        link_bins=outcome.link_bins,
+        spans=spans,
+        counters={"events": outcome.events},
+    )  # fmt: skip
+
+
+def ticks_to_ps(ticks: np.ndarray, khz: int) -> np.ndarray:
+    """Ticks as ps, rounded up; −1 (never) stays. Free of overflow for hours of simulated time."""
+    seconds, rest = np.divmod(ticks.astype(np.int64), khz)
+    ps = seconds * 1_000_000_000 + -(-rest * 1_000_000_000 // khz)
+    return np.where(ticks < 0, -1, ps)
