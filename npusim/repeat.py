@@ -74,14 +74,15 @@ def layer_blocks(program: Program) -> list[Block]:
 def block_signature(program: Program, block: Block) -> bytes:
     """Equal for blocks that do the same on the same cores, each relative to its own first row."""
     rows = slice(block.first, block.last)
-    digest = blake2b(digest_size=16)
-    for name in SAME_COLUMNS:
-        digest.update(np.ascontiguousarray(program.columns[name][rows]))
     match = program.match[rows].astype(np.int64)
-    digest.update(np.where(match >= 0, match - block.first, -1))
     starts = program.dep_start[block.first : block.last + 1]
-    digest.update(np.ascontiguousarray(starts - starts[0]))
-    digest.update(program.deps[starts[0] : starts[-1]].astype(np.int64) - block.first)
+    parts = [program.columns[name][rows] for name in SAME_COLUMNS]
+    parts.append(np.where(match >= 0, match - block.first, -1))
+    parts.append(starts - starts[0])
+    parts.append(program.deps[starts[0] : starts[-1]].astype(np.int64) - block.first)
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(memoryview(np.ascontiguousarray(part)))
     return digest.digest()
 
 
@@ -115,7 +116,7 @@ def shorten(program: Program, keep: int) -> Shortened | None:
     layers = [block.layer for block in blocks if block.layer >= 0]
     if len(set(layers)) < len(layers):
         return None
-    signatures = [
+    signatures: list[Hashable] = [
         block_signature(program, b) if b.layer >= 0 else ("outside", i)
         for i, b in enumerate(blocks)
     ]

@@ -213,7 +213,7 @@ def _lower_llm(context: Context, step: Step) -> Program:
 
 
 def _lower_gemm(context: Context, step: Step) -> Program:
-    workload = context.setup.scenario.workload
+    workload: Any = context.setup.scenario.workload
     with context.timed("graph"):
         graph = build_gemm(workload.m, workload.k, workload.n)
     return _lower_graph(context, graph)
@@ -240,7 +240,7 @@ def _lower_micro(function: Callable[..., Program], names: tuple[str, ...]):
     return lowering
 
 
-LOWERINGS = {
+LOWERINGS: dict[str, Callable[[Context, Step], Program]] = {
     "llm": _lower_llm,
     "gemm": _lower_gemm,
     "transfer": _lower_micro(micro.lower_transfer, ()),

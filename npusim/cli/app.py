@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -15,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Simulate LLM inference on multi-core NPUs, transaction by transaction.",
 )
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
     "compare": show.compare,
     "view": show.view,
@@ -71,10 +73,10 @@ def exit_code(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        return _fail(_usage_text(error), error.exit_code)
+        return _fail(_usage_text(error), getattr(error, "exit_code", 2))
 
 
-def _usage_text(error) -> str:
+def _usage_text(error: Any) -> str:
     """One line for a mistake on the command line itself."""
     option = getattr(error, "option_name", "")
     if option and hasattr(error, "possibilities"):
