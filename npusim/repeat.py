@@ -82,7 +82,7 @@ def block_signature(program: Program, block: Block) -> bytes:
     parts.append(program.deps[starts[0] : starts[-1]].astype(np.int64) - block.first)
     digest = blake2b(digest_size=16)
     for part in parts:
-        digest.update(memoryview(np.ascontiguousarray(part)))
+        digest.update(np.ascontiguousarray(part).data)
     return digest.digest()
 
 
