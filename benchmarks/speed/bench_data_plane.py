@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from npusim.engine import warm_up
+from npusim.cli.run import warm_up
 from npusim.machine.system import run
 from npusim.program import Program, ProgramBuilder
 from npusim.spec.load import load_hardware

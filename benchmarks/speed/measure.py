@@ -12,7 +12,7 @@ import time
 
 def measure(scenario: str, overrides: list[str]) -> dict:
     """Simulates once; kernels are loaded before the clock starts."""
-    from npusim.engine import warm_up
+    from npusim.cli.run import warm_up
     from npusim.report.result import result_dict
     from npusim.report.summary import summarize
     from npusim.simulate import simulate

@@ -146,8 +146,15 @@ def _print_summary(setup: Any, done: Any, result: dict, written: list[Path], cpu
 def warmup() -> None:
     """Compile the kernels now, so that no later run has to wait for it."""
     from npusim.cli.progress import announce_compilation
-    from npusim.engine import warm_up
 
     announce_compilation("fast")
     warm_up()
     print("kernels are compiled and cached")
+
+
+def warm_up() -> None:
+    """Loads or compiles all kernels of the fast engine, by a small simulation."""
+    from npusim.simulate import simulate
+    from npusim.spec.load import load_scenario, resolve
+
+    simulate(resolve(load_scenario("transfer")))
