@@ -25,7 +25,7 @@ class Arrays(Spec):
 
 
 class Vector(Spec):
-    """Vector unit: `lanes` × `alus_per_lane` simple operations a cycle, in 16-bit or wider types."""
+    """Vector unit: `lanes` × `alus_per_lane` simple operations a cycle, in 16 bit or wider."""
 
     lanes: Count
     alus_per_lane: Count = 1

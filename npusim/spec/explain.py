@@ -11,12 +11,17 @@ from npusim.spec.tree import Node, Path, plain, show, walk
 
 
 def explain(error: ValidationError, root: Node, spec: type[BaseModel]) -> SpecError:
-    """The error that stands first in the files, and how many more there are."""
-    found = [_one(row, root, spec) for row in error.errors(include_url=False)]
-    unique = {(e.place, e.message): e for e in found}
-    first, *others = sorted(unique.values(), key=lambda e: _file_order(e.place))
-    more = f" (and {len(others)} more)" if others else ""
-    return SpecError(first.message + more, first.place)
+    """The error that stands first in the files, and how many more there are.
+
+    Missing keys come last: a mistyped key is a missing one too, and its own line says more.
+    """
+    rows = sorted(error.errors(include_url=False), key=lambda row: row["type"] == "missing")
+    ranked = [(row["type"] == "missing", _one(row, root, spec)) for row in rows]
+    ranked.sort(key=lambda pair: (pair[0], _file_order(pair[1].place)))
+    messages = list(dict.fromkeys((found.place, found.message) for _, found in ranked))
+    more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+    place, message = messages[0]
+    return SpecError(message + more, place)
 
 
 def _file_order(place: str) -> tuple[str, int]:
@@ -25,31 +30,36 @@ def _file_order(place: str) -> tuple[str, int]:
 
 
 def _one(row: Any, root: Node, spec: type[BaseModel]) -> SpecError:
+    """One pydantic error in our words, at the place of the deepest node on its way."""
     context = row.get("ctx", {})
     loc: Path = (*row["loc"], *context.get("path", ()))
     steps = list(walk(root, loc))
     node = steps[-1][1] if steps else root
     name = ".".join(str(step) for step, _ in steps)
-    kind = row["type"]
-    if kind in WHOLE:
-        return SpecError(WHOLE[kind](name, loc, spec, context), node.place)
-    if kind in ("at", "value_error") and loc and not _reached(loc, steps):
-        name = f"{name}.{loc[-1]}" if name else str(loc[-1])
+    if row["type"] == "union_tag_invalid":
+        node = node.value.get("kind", node)
+    if row["type"] in WHOLE:
+        return SpecError(WHOLE[row["type"]](name, loc, spec, context), node.place)
     value = plain(node)
-    if kind in RULES:
-        text = f"must be {RULES[kind](context)}, not {show(value)}"
-    elif kind == "literal_error":
-        text = _choice(re.findall(r"'([^']*)'", context["expected"]), value)
-    elif kind in ("at", "value_error", "rule"):
-        text = str(context.get("text") or context.get("error"))
-        text += f", not {_short(value)}" if kind == "rule" else ""
-    else:
-        text = f"{row['msg'][:1].lower()}{row['msg'][1:]}, not {show(value)}"
+    if loc and loc[-1] == "[key]":
+        name, _, value = name.rpartition(".")
+    elif row["type"] == "at":  # its path may name keys that the file leaves to the defaults
+        name = ".".join(map(str, [step for step, _ in walk(root, row["loc"])] + [*context["path"]]))
+    text = _text(row["type"], context, value) or f"{row['msg'][:1].lower()}{row['msg'][1:]}"
     return SpecError(f"{name} {text}" if name else text, node.place)
 
 
-def _reached(loc: Path, steps: list[tuple[str | int, Node]]) -> bool:
-    return bool(steps) and steps[-1][0] == loc[-1]
+def _text(kind: str, context: dict, value: Any) -> str:
+    """What the value must be, and what it is; nothing for an error type that has no row here."""
+    if kind == "literal_error":
+        return _choice(re.findall(r"'([^']*)'", context["expected"]), value)
+    if kind == "rule":
+        return f"{context['text']}, not {_short(value)}"
+    if kind in ("at", "value_error"):
+        return str(context.get("text") or context.get("error"))
+    if kind in ("too_long", "too_short") and isinstance(value, list):
+        return f"{_items(context)}, not {len(value)}"
+    return f"must be {RULES[kind](context)}, not {show(value)}" if kind in RULES else ""
 
 
 def _short(value: object) -> str:
@@ -70,7 +80,7 @@ def _unknown(name: str, loc: Path, spec: type[BaseModel], context: dict) -> str:
 
 def _missing(name: str, loc: Path, spec: type[BaseModel], context: dict) -> str:
     if isinstance(loc[-1], int):
-        return f"{name} needs {loc[-1] + 1} or more items"
+        return f"{name} must have at least {loc[-1] + 1} items"
     return f"{name}.{loc[-1]} is missing" if name else f"{loc[-1]} is missing"
 
 
@@ -114,17 +124,22 @@ def _kinds(specs: list[type[BaseModel]]) -> list[str]:
     return [str(kind) for field in fields for kind in get_args(field.annotation)]
 
 
+def _number(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
+
+
 def _items(context: dict) -> str:
-    count = context.get("max_length", context.get("min_length"))
-    return f"a list of {'at most' if 'max_length' in context else 'at least'} {count} items"
+    if "max_length" in context:
+        return f"must have at most {context['max_length']} items"
+    return f"must have at least {context['min_length']} items"
 
 
 # pydantic's error type → what the value must be
 RULES: dict[str, Callable[[dict], str]] = {
-    "greater_than": lambda c: f"above {c['gt']:g}",
-    "greater_than_equal": lambda c: f"at least {c['ge']:,}",
-    "less_than": lambda c: f"below {c['lt']:g}",
-    "less_than_equal": lambda c: f"at most {c['le']:,}",
+    "greater_than": lambda c: f"above {_number(c['gt'])}",
+    "greater_than_equal": lambda c: f"at least {_number(c['ge'])}",
+    "less_than": lambda c: f"below {_number(c['lt'])}",
+    "less_than_equal": lambda c: f"at most {_number(c['le'])}",
     **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), lambda c: "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), lambda c: "a number"),
     "finite_number": lambda c: "a finite number",
@@ -134,7 +149,6 @@ RULES: dict[str, Callable[[dict], str]] = {
     "bool_type": lambda c: "true or false",
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), lambda c: "a mapping"),
     **dict.fromkeys(("tuple_type", "list_type"), lambda c: "a list"),
-    **dict.fromkeys(("too_long", "too_short"), _items),
 }
 
 # error type → whole sentence, from the name of the place, its loc, the spec class and the context

@@ -62,7 +62,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _is_folder(name: str) -> bool:
-    return Path(name).is_dir()
+    return bool(name) and Path(name).is_dir()
 
 
 def _is_file(path: Path, place: str) -> bool:

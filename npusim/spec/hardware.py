@@ -108,7 +108,7 @@ class Hardware(Spec):
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
     mesh: Mesh
-    core_groups: Annotated[tuple[CoreGroup, ...], Field(min_length=1)]
+    core_groups: tuple[CoreGroup, ...]
     memories: tuple[Memory, ...] = ()
     noc: Noc
 
@@ -209,7 +209,7 @@ class Hardware(Spec):
                 continue
             first, _, last = (part.strip() for part in item.partition("-"))
             if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
-                raise at(place, f"must hold ids, [row, column] and first-last, not {item!r}")
+                raise at(place, f"must hold ids, [row, column] and first-last ranges, not {item!r}")
             self._id_at(int(last), place)
             ids += range(int(first), int(last) + 1)
         return ids
@@ -217,8 +217,10 @@ class Hardware(Spec):
     def _id_at(self, core: int | CoreAt, place: tuple[str | int, ...]) -> int:
         try:
             return self.core_id(core)
-        except ValueError as error:
-            raise at(place, str(error)) from None
+        except ValueError:
+            mesh = f"{self.mesh.rows}x{self.mesh.columns}"
+            where = core if isinstance(core, int) else list(core)
+            raise at(place, f"must lie in the {mesh} mesh, not {where}") from None
 
 
 class MemoryInstance(Spec):

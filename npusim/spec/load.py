@@ -68,12 +68,13 @@ def load_model(
     from npusim.spec.model import Model
 
     file = find("model", str(name_or_path))
-    root = _override(read_tree(file, "model"), overrides or {}, option, "model")
+    given = read_tree(file, "model")
+    root = _override(given, overrides or {}, option, "model")
     name = file.resolve().parent.name if file.stem == "config" else file.stem
     try:
         config = plain(root)
-        changed = {key.split(".")[0] for key in overrides or {}}
-        return Model.from_config(config, name, {key: config[key] for key in sorted(changed)})
+        changed = dict.fromkeys(key.split(".")[0] for key in overrides or {})
+        return Model.from_config(plain(given), name, {key: config[key] for key in changed})
     except SpecError as error:
         raise SpecError(error.message, _model_place(error, root, file)) from None
     except ValidationError as error:
@@ -162,7 +163,7 @@ def _set(root: Node, text: str) -> Node:
 
 
 def _files_found(root: Node, file: Path) -> Node:
-    """`root` with `hw` and `model` checked; a path in the scenario file is relative to that file."""
+    """`root` with `hw` and `model` found; a path in the file is relative to that file."""
     for kind, key in (("hardware", "hw"), ("model", "model")):
         node = root.value.get(key)
         if node is None or not isinstance(node.value, str):

@@ -112,11 +112,10 @@ class Memory(Spec):
 
     @model_validator(mode="after")
     def _ports_match(self):
-        if (self.attach == "edge") != bool(self.ports):
-            raise at(
-                ("ports",) if self.ports else ("attach",),
-                f"ports are for attach: edge, and needed there; attach is {self.attach}",
-            )
+        if self.attach == "edge" and not self.ports:
+            raise at(("attach",), "edge needs ports, a list of {at: [row, column]}")
+        if self.attach != "edge" and self.ports:
+            raise at(("ports",), f"are for attach: edge, not {self.attach}")
         if self.ports and self.channels % len(self.ports):
             raise at(
                 ("channels",),
@@ -125,7 +124,9 @@ class Memory(Spec):
         places = [port.at for port in self.ports]
         for index, place in enumerate(places):
             if place in places[:index]:
-                raise at(("ports", index, "at"), f"must differ from the other ports, not {place}")
+                raise at(
+                    ("ports", index, "at"), f"must differ from the other ports, not {list(place)}"
+                )
         return self
 
     @model_validator(mode="after")

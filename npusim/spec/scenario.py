@@ -136,8 +136,8 @@ Workload = Annotated[
 
 class Parallel(Spec):
     """How the work is divided. `grid` [rows, columns] of partition mnk, default the squarest.
-    `micro_batches` splits a prefill for the pipeline stages. `mla`: absorbed or not, auto = absorbed in
-    decode."""
+    `micro_batches` splits a prefill for the pipeline stages. `mla`: absorbed or not,
+    auto = absorbed in decode."""
 
     tp: Degree = 1
     pp: Degree = 1

@@ -37,9 +37,12 @@ def parse(text: str, source: str, *, lines: bool = True) -> Node:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{source}:{mark.line + 1}" if lines and mark else source
-        raise SpecError(f"is not YAML: {_first_line(error.problem)}", place) from None
+        what = ", ".join(_first_line(text) for text in (error.context, error.problem) if text)
+        raise SpecError(f"is not YAML: {what or 'cannot be read'}", place) from None
     except YAMLError as error:
-        raise SpecError(f"is not YAML: {_first_line(getattr(error, 'reason', error))}", source)
+        raise SpecError(
+            f"is not YAML: {_first_line(getattr(error, 'reason', error))}", source
+        ) from None
     except RecursionError:
         raise SpecError(f"must not nest deeper than {MAX_DEPTH} levels", source) from None
     if root is None:
@@ -155,6 +158,8 @@ def put(node: Node, path: list[str], item: Node) -> Node:
         return Node(copy, node.place)
     if node.value is None or isinstance(node.value, dict):
         children = dict(node.value or {})
+        if path == ["kind"] and "kind" in children and children["kind"].value != item.value:
+            return Node({"kind": item}, node.place)  # the other keys belong to the old kind
         below = children.get(key, Node({}, item.place) if rest else item)
         children[key] = put(below, rest, item)
         return Node(children, node.place)
@@ -172,12 +177,8 @@ def _index(items: list[Node], key: str, place: str) -> int:
         return names.index(key)
     if key.isdecimal() and int(key) < len(items):
         return int(key)
-    choices = ", ".join(map(str, names)) or "none, it is empty"
-    raise SpecError(
-        f"list item must be one of {choices}, or 0 to {len(items) - 1}, not {key!r}"
-        f"{nearest(key, names)}",
-        place,
-    )
+    choices = ", ".join(dict.fromkeys([*map(str, names), *map(str, range(len(items)))])) or "none"
+    raise SpecError(f"list item must be one of {choices}, not {key!r}{nearest(key, names)}", place)
 
 
 def walk(node: Node, path: Path) -> Iterator[tuple[str | int, Node]]:
