@@ -1,0 +1,5 @@
+"""The reference engine: the rules of the machine as plain simpy processes, to be read."""
+
+from npusim.engine.reference.run import run
+
+__all__ = ["run"]

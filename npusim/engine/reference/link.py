@@ -1,0 +1,118 @@
+"""A link of the NoC: FIFOs that wish for it → packets granted and sent (phase E)."""
+
+from typing import Protocol
+
+from npusim.engine.reference.clock import Bell, Clock, Phase, Steps
+from npusim.engine.reference.counters import SPAN_GAP_TICKS, Bytes, Track
+from npusim.engine.reference.packet import ACKNOWLEDGE, MESSAGE, Fifo, Lock, Packet
+from npusim.engine.tables import NONE, Wiring
+from npusim.units import ceil_div
+
+
+class Fabric(Protocol):
+    """What a link needs to know of the network around it."""
+
+    moved: Bytes
+
+    def enter(self, fifo: Fifo, packet: Packet) -> None: ...
+
+    def wish(self, fifo: Fifo) -> None: ...
+
+
+class Link:
+    """A process that grants itself to one packet after the other."""
+
+    def __init__(self, clock: Clock, wiring: Wiring, row: int, fabric: "Fabric"):
+        self._clock, self._wiring, self.row, self._fabric = clock, wiring, row, fabric
+        self.to_router = int(wiring.link_to_router[row])
+        self.to_core = 0 <= int(wiring.link_to_node[row]) < wiring.num_cores
+        self.name = wiring.link_name[row]
+        self.downstream: list[Fifo] = []
+        self.free_ejections = wiring.buffer_packets * wiring.num_vcs
+        self.wishes: list[Fifo] = []
+        self.lock = Lock()
+        self._last_fifo = -1
+        self._bell = Bell(clock, Phase.LINKS)
+        self.packets = self.bytes = self.busy_ticks = self.wait_ticks = 0
+        self.track = Track(len(wiring.channels) + row, SPAN_GAP_TICKS)
+        clock.start(self._run())
+
+    def look(self) -> None:
+        """Something has changed: the link looks at its wishes in phase E, if it is free."""
+        self._bell.ring()
+
+    def _run(self) -> Steps:
+        while True:
+            yield from self._bell.wait()
+            while self.has_room() and (fifo := self._choose()):
+                flits = self._grant(fifo)
+                yield self._clock.after(flits)
+                self._tail_left(fifo)
+                yield self._clock.at(self._clock.now, Phase.LINKS)
+
+    def has_room(self) -> bool:
+        """Whether a packet would find a slot at the far end."""
+        if self.to_router != NONE:
+            return any(fifo.free for fifo in self.downstream)
+        return not self.to_core or self.free_ejections > 0
+
+    def _choose(self) -> Fifo | None:
+        allowed = [fifo for fifo in self.wishes if self.lock.admits(fifo.packets[0])]
+        if self._wiring.fifo_arbitration:
+            return min(allowed, key=lambda fifo: (fifo.wish_tick, fifo.id), default=None)
+        return min(allowed, key=lambda fifo: (fifo.id <= self._last_fifo, fifo.id), default=None)
+
+    def _grant(self, fifo: Fifo) -> int:
+        """Sends the first packet of `fifo` on its way; returns its flits."""
+        clock, now, packet = self._clock, self._clock.now, fifo.packets[0]
+        flits = max(1, ceil_div(packet.wire_bytes, int(self._wiring.link_bytes[self.row])))
+        self.wishes.remove(fifo)
+        self._last_fifo = fifo.id
+        self._lock_for(packet)
+        self._count(packet, flits, now - fifo.wish_tick)
+        if fifo.feeder is None:
+            clock.fire(packet.left, now + flits, Phase.EVENTS)
+        if self.to_router != NONE:
+            clock.start(self._move_head(packet))
+        else:
+            packet.at_link = self
+            self.free_ejections -= 1 if self.to_core else 0
+            clock.fire(packet.arrived, now + self._ticks + flits, Phase.EVENTS)
+        return flits
+
+    @property
+    def _ticks(self) -> int:
+        return int(self._wiring.link_ticks[self.row])
+
+    def _move_head(self, packet: Packet) -> Steps:
+        """Takes a slot of the roomiest FIFO downstream; the head gets there after the delay."""
+        fifo = max(self.downstream, key=lambda fifo: (fifo.free, -fifo.id))
+        assert fifo.free
+        fifo.free -= 1
+        yield self._clock.after(self._ticks)
+        self._fabric.enter(fifo, packet)
+
+    def _tail_left(self, fifo: Fifo) -> None:
+        fifo.packets.popleft()
+        self.lock.tail_left()
+        if fifo.feeder is not None:
+            assert fifo.free is not None
+            fifo.free += 1
+            fifo.feeder.look()
+        if fifo.packets:
+            self._fabric.wish(fifo)
+
+    def _lock_for(self, packet: Packet) -> None:
+        if packet.role == MESSAGE and self._wiring.locked:
+            self.lock.take_for_message(packet)
+        elif packet.role == ACKNOWLEDGE and self._wiring.lock_ack:
+            self.lock.take_for_acknowledge(packet)
+
+    def _count(self, packet: Packet, flits: int, waited: int) -> None:
+        now = self._clock.now
+        self.packets += 1
+        self.bytes += packet.wire_bytes
+        self.busy_ticks += flits
+        self.wait_ticks += waited
+        self._fabric.moved.add(self.row, now, packet.wire_bytes)
+        self.track.add(packet.task, now, now + flits, packet.wire_bytes)
