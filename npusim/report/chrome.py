@@ -15,12 +15,13 @@ from npusim.units import PS_PER_NS, PS_PER_US
 def chrome_chunks(timeline: Timeline) -> Iterator[bytes]:
     """The file's bytes: `{"displayTimeUnit":"ns","traceEvents":[ … ]}`, one event a line."""
     names = [orjson.dumps(text).decode() for text in timeline.strings]
-    pids = [track.group + 1 for track in timeline.tracks]
+    tracks = enumerate(timeline.tracks)
+    places = [f'"pid":{track.group + 1},"tid":{_tid(timeline, i)}' for i, track in tracks]
     yield b'{"displayTimeUnit":"ns","traceEvents":[\n'
     yield ",\n".join(_metadata(timeline)).encode()
     for event in timeline.events():
         if isinstance(event, Slices):
-            lines = _slices(event, names, pids)
+            lines = _slices(event, names, places)
         else:
             lines = _counts(event, timeline)
         if lines:
@@ -30,15 +31,20 @@ def chrome_chunks(timeline: Timeline) -> Iterator[bytes]:
 
 def _metadata(timeline: Timeline) -> list[str]:
     rows = []
-    for pid, name in enumerate(timeline.groups, 1):
-        rows.append(_meta("process_name", pid, 0, {"name": name}))
+    for pid, group in enumerate(timeline.groups, 1):
+        rows.append(_meta("process_name", pid, 0, {"name": group.name}))
         rows.append(_meta("process_sort_index", pid, 0, {"sort_index": pid}))
-    for tid, track in enumerate(timeline.tracks, 1):
+    for index, track in enumerate(timeline.tracks):
         if not track.unit:
-            pid, rank = track.group + 1, {"sort_index": track.rank}
+            tid, pid, rank = _tid(timeline, index), track.group + 1, {"sort_index": track.rank}
             rows.append(_meta("thread_name", pid, tid, {"name": track.name}))
             rows.append(_meta("thread_sort_index", pid, tid, rank))
     return rows
+
+
+def _tid(timeline: Timeline, index: int) -> int:
+    """Thread id of a track: above all process ids, as an equal one would be the main thread."""
+    return len(timeline.groups) + 1 + index
 
 
 def _meta(name: str, pid: int, tid: int, args: dict) -> str:
@@ -46,12 +52,12 @@ def _meta(name: str, pid: int, tid: int, args: dict) -> str:
     return orjson.dumps(row).decode()
 
 
-def _slices(event: Slices, names: list[str], pids: list[int]) -> list[str]:
+def _slices(event: Slices, names: list[str], places: list[str]) -> list[str]:
     start_ns, end_ns = event.start_ps // PS_PER_NS, event.end_ps // PS_PER_NS
     times = start_ns.tolist(), (end_ns - start_ns).tolist()
     keys = [*event.texts, *event.numbers]
     template = (
-        '{"ph":"X","pid":%d,"tid":%d,"ts":%d.%03d,"dur":%d.%03d,"name":%s,"args":{'
+        '{"ph":"X",%s,"ts":%d.%03d,"dur":%d.%03d,"name":%s,"args":{'
         + ",".join(f'"{key}":%{"s" if key in event.texts else "d"}' for key in keys)
         + "}}"
     )
@@ -59,19 +65,19 @@ def _slices(event: Slices, names: list[str], pids: list[int]) -> list[str]:
     numbers = [column.tolist() for column in event.numbers.values()]
     rows = zip(event.track.tolist(), *times, event.name.tolist(), *texts, *numbers, strict=True)
     lines = [
-        template % (pids[t], t + 1, s // 1000, s % 1000, d // 1000, d % 1000, names[n], *args)
+        template % (places[t], s // 1000, s % 1000, d // 1000, d % 1000, names[n], *args)
         for t, s, d, n, *args in rows
     ]
-    return lines if event.flow is None else lines + _flows(event, pids)
+    return lines if event.flow is None else lines + _flows(event, places)
 
 
-def _flows(event: Slices, pids: list[int]) -> list[str]:
+def _flows(event: Slices, places: list[str]) -> list[str]:
     """Arrows: `s` at a SEND's start, `f` (binding to the slice that encloses it) at its RECV's."""
     assert event.flow is not None
     rows = np.flatnonzero(event.flow)
     columns = (event.track[rows], event.start_ps[rows] // PS_PER_NS, event.flow[rows])
     return [
-        f'{{"ph":{END[f < 0]},"id":{abs(f)},"pid":{pids[t]},"tid":{t + 1},'
+        f'{{"ph":{END[f < 0]},"id":{abs(f)},{places[t]},'
         f'"ts":{ns // 1000}.{ns % 1000:03d},"cat":"message","name":"message"}}'
         for t, ns, f in zip(*(c.tolist() for c in columns), strict=True)
     ]
@@ -79,7 +85,7 @@ def _flows(event: Slices, pids: list[int]) -> list[str]:
 
 def _counts(event: Counts, timeline: Timeline) -> list[str]:
     track = timeline.tracks[event.track]
-    name = orjson.dumps(f"{track.name} ({track.unit})").decode()
+    name = orjson.dumps(track.name).decode()
     head = f'{{"ph":"C","pid":{track.group + 1},"name":{name},"ts":'
     rows = zip((event.time_ps / PS_PER_US).tolist(), event.value.tolist(), strict=True)
     return [f'{head}{us:.3f},"args":{{"{track.unit}":{value:.6g}}}}}' for us, value in rows]

@@ -22,7 +22,7 @@ from npusim.report.tracks import Counts, Slices, Timeline
 from npusim.units import PS_PER_NS
 
 SEQUENCE = 1
-ROOT = 1  # uuids: groups from 1, tracks behind them
+FIRST_GROUP = 1  # uuids: groups from here, then tracks, then sections
 ANNOTATION_NAMES = ("op", "layer", "bytes", "flops", "task", "new_tokens")
 
 
@@ -45,38 +45,49 @@ def _header(timeline: Timeline) -> bytes:
         first.interned_data.debug_annotation_string_values.add(iid=iid, str=text.encode())
     for iid, text in enumerate(ANNOTATION_NAMES, 1):
         first.interned_data.debug_annotation_names.add(iid=iid, name=text)
-    for index, name in enumerate(timeline.groups):
+    for descriptor in _descriptors(timeline):
         packet = trace.packet.add(trusted_packet_sequence_id=SEQUENCE)
-        _group(packet.track_descriptor, index, name)
-    for index in range(len(timeline.tracks)):
-        packet = trace.packet.add(trusted_packet_sequence_id=SEQUENCE)
-        _track(packet.track_descriptor, index, timeline)
+        packet.track_descriptor.CopyFrom(descriptor)
     return trace.SerializeToString()
 
 
-def _group(descriptor: TrackDescriptor, index: int, name: str) -> None:
-    descriptor.uuid = ROOT + index
-    descriptor.process.pid = 1 + index
-    descriptor.process.process_name = name
-    descriptor.process.legacy_sort_index = index
+def _descriptors(timeline: Timeline) -> Iterator[TrackDescriptor]:
+    """Sections that hold groups that hold tracks; whoever is named comes first."""
+    after = _uuid(timeline, len(timeline.tracks))
+    names = dict.fromkeys(group.section for group in timeline.groups if group.section)
+    sections = {name: after + index for index, name in enumerate(names)}
+    for name, uuid in sections.items():
+        first = next(i for i, group in enumerate(timeline.groups) if group.section == name)
+        yield _parent(uuid, name, first)
+    for index, group in enumerate(timeline.groups):
+        yield _parent(FIRST_GROUP + index, group.name, index, sections.get(group.section, 0))
+    for index in range(len(timeline.tracks)):
+        yield _track(index, timeline)
+
+
+def _parent(uuid: int, name: str, rank: int, parent: int = 0) -> TrackDescriptor:
+    descriptor = TrackDescriptor(uuid=uuid, name=name, sibling_order_rank=rank)
     descriptor.child_ordering = TrackDescriptor.EXPLICIT
+    if parent:
+        descriptor.parent_uuid = parent
+    return descriptor
 
 
-def _track(descriptor: TrackDescriptor, index: int, timeline: Timeline) -> None:
+def _track(index: int, timeline: Timeline) -> TrackDescriptor:
     track = timeline.tracks[index]
-    descriptor.uuid = _uuid(timeline, index)
-    descriptor.parent_uuid = ROOT + track.group
-    descriptor.name = track.name
+    descriptor = TrackDescriptor(uuid=_uuid(timeline, index), name=track.name)
+    descriptor.parent_uuid = FIRST_GROUP + track.group
     descriptor.sibling_order_rank = track.rank
     if track.unit:
         descriptor.counter.unit_name = track.unit
         if track.unit == "bytes":
             descriptor.counter.unit = CounterDescriptor.UNIT_SIZE_BYTES
+    return descriptor
 
 
 def _uuid(timeline: Timeline, index):
     """uuid of a track by its index, or of an array of them."""
-    return ROOT + len(timeline.groups) + index
+    return FIRST_GROUP + len(timeline.groups) + index
 
 
 def _slices(event: Slices, timeline: Timeline) -> Iterator[bytes]:

@@ -32,11 +32,19 @@ if TYPE_CHECKING:
 
 CHUNK = 200_000
 RECV_UNIT = UNITS_PER_CORE  # RECVs have no unit; they get a track of their own
-WORKLOAD, MEMORY, NOC = "Workload", "Memory", "NoC"
+CHIP, CORES, MEMORY, NOC = "Chip", "Cores", "Memory", "NoC"  # viewers sort them by name
 COUNTED = (
     ("memory bandwidth", "channel_bins"),
     ("NoC bandwidth", "link_bins"),
 )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tracks that belong together: a core, or all channels. `section`: groups that are alike."""
+
+    name: str
+    section: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,9 @@ class Counts:
 
 @dataclass
 class Timeline:
-    """Groups by name, tracks, the strings that slices refer to, and `events()`."""
+    """Groups in order, tracks, the strings that slices refer to, and `events()`."""
 
-    groups: list[str]
+    groups: list[Group]
     tracks: list[Track]
     strings: list[str]
     end_ps: int
@@ -89,7 +97,7 @@ class Timeline:
 class _Tables:
     """What is numbered while the tracks are laid out."""
 
-    groups: list[str] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     tracks: dict[tuple[str, str, int], int] = field(default_factory=dict)
     ranks_units: list[tuple[int, str]] = field(default_factory=list)
     strings: dict[str, int] = field(default_factory=dict)
@@ -105,7 +113,7 @@ class _Tables:
         return self.tracks[key]
 
     def track_list(self) -> list[Track]:
-        numbers = {name: i for i, name in enumerate(self.groups)}
+        numbers = {group.name: i for i, group in enumerate(self.groups)}
         rows = zip(self.tracks, self.ranks_units, strict=True)
         return [Track(key[1], numbers[key[0]], rank, unit) for key, (rank, unit) in rows]
 
@@ -128,8 +136,9 @@ def timeline(setup: "Setup", run: Run) -> Timeline:
     """Lays out the tracks of a run; its events are made anew at each `events()`."""
     del setup  # names and numbers are all in the trace
     trace = run.iterations[0].trace
-    tables = _Tables([WORKLOAD, *trace.core_names, MEMORY, NOC])
-    tables.track(WORKLOAD, "iterations", 0)
+    cores = [Group(_title(name), CORES) for name in trace.core_names]
+    tables = _Tables([Group(CHIP), *cores, Group(MEMORY), Group(NOC)])
+    tables.track(CHIP, "iterations", 0)
     views: dict[int, _View] = {}
     for iteration in run.iterations:
         if id(iteration.trace) not in views:
@@ -148,6 +157,10 @@ def timeline(setup: "Setup", run: Run) -> Timeline:
 
     tracks, strings = tables.track_list(), list(tables.strings)
     return Timeline(tables.groups, tracks, strings, run.makespan_ps, events)
+
+
+def _title(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _label(iteration: Iteration) -> str:
@@ -193,7 +206,7 @@ def _task_tracks(trace: Trace, rows: np.ndarray, tables: _Tables) -> np.ndarray:
         chosen = order[first:last]
         core, its_unit = divmod(int(queue[chosen[0]]), RECV_UNIT + 1)
         lane = lanes(trace.start_ps[rows[chosen]], trace.end_ps[rows[chosen]])
-        group, name = trace.core_names[core], unit_name(its_unit)
+        group, name = _title(trace.core_names[core]), unit_name(its_unit)
         rank = its_unit if its_unit != VECTOR_UNIT else FIRST_DMA_UNIT - 1  # behind the arrays
         ids = [tables.track(group, name, rank, i) for i in range(int(lane.max()) + 1)]
         track[chosen] = np.array(ids)[lane]
@@ -236,11 +249,13 @@ def _counts(trace: Trace, tables: _Tables) -> list[Counts]:
             gb_s = bins.sum(axis=0) * (PS_PER_NS / trace.bin_ps)
             times = np.arange(len(gb_s) + 1, dtype=np.int64) * trace.bin_ps
             keep = times <= trace.makespan_ps
-            track = tables.track(WORKLOAD, name, rank, unit="GB/s")
+            track = tables.track(CHIP, name, rank, unit="GB/s")
             found.append(Counts(track, times[keep], np.append(gb_s, 0.0)[keep]))
     for core, (times, num_bytes) in enumerate(occupancy(trace)):
         if len(times):
-            track = tables.track(trace.core_names[core], "scratchpad", RECV_UNIT + 1, unit="bytes")
+            track = tables.track(
+                _title(trace.core_names[core]), "scratchpad", RECV_UNIT + 1, unit="bytes"
+            )
             found.append(Counts(track, times, num_bytes.astype(float)))
     return found
 

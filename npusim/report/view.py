@@ -1,6 +1,7 @@
 """Timeline file → the Perfetto UI in a browser, served from this machine without a network."""
 
 import importlib.util
+import json
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from npusim.report.timeline import check_path
 
 HOST = "127.0.0.1"
 TRACE_PATH = "/npusim-trace/"
+OPEN_TRACKS = r"^(Chip|Cores|Core 0,0)( \d+)?$"  # unfolded at first; JSON names end in a number
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -51,8 +53,15 @@ def make_server(trace_path: str | Path, port: int = 0) -> tuple[ThreadingHTTPSer
         reason = error.strerror if isinstance(error, OSError) else "must be 0-65535"
         raise SpecError(f"cannot serve on port {port}: {reason}", "--port") from None
     server.daemon_threads = True
-    origin = f"http://{HOST}:{server.server_address[1]}"
-    return server, f"{origin}/#!/?url={origin}{TRACE_PATH}{quote(trace.name)}"
+    return server, _url(f"http://{HOST}:{server.server_address[1]}", trace.name)
+
+
+def _url(origin: str, name: str) -> str:
+    commands = quote(
+        json.dumps([{"id": "dev.perfetto.ExpandTracksByRegex", "args": [OPEN_TRACKS]}])
+    )
+    trace = quote(f"{origin}{TRACE_PATH}{quote(name)}", safe=":/")
+    return f"{origin}/#!/?url={trace}&hideSidebar=true&startupCommands={commands}"
 
 
 def serve(trace_path: str | Path, port: int = 0, open_browser: bool = True) -> None:
