@@ -1,8 +1,8 @@
 """Placement policy, mesh, degrees → which core is which tensor-parallel rank of which stage.
 
 A policy cuts the mesh into equal blocks, one a group, and walks each block in ring-rank order.
-Blocks follow one another in serpentine order, so that consecutive stages touch. The policies and their
-lists for 4 and 16 ranks are those of section 5 of the multi-core NPU study (arXiv 2510.05632).
+Blocks follow one another in serpentine order, so that consecutive stages touch. The policies and
+their lists for 4 and 16 ranks are those of the multi-core NPU study (arXiv 2510.05632, section 5).
 """
 
 from collections.abc import Callable, Sequence
