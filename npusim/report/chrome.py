@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from npusim.report.tracks import Counts, Slices, Timeline
-from npusim.units import PS_PER_NS, PS_PER_US
+from npusim.units import PS_PER_NS
 
 
 def chrome_chunks(timeline: Timeline) -> Iterator[bytes]:
@@ -87,8 +87,11 @@ def _counts(event: Counts, timeline: Timeline) -> list[str]:
     track = timeline.tracks[event.track]
     name = orjson.dumps(track.name).decode()
     head = f'{{"ph":"C","pid":{track.group + 1},"name":{name},"ts":'
-    rows = zip((event.time_ps / PS_PER_US).tolist(), event.value.tolist(), strict=True)
-    return [f'{head}{us:.3f},"args":{{"{track.unit}":{value:.6g}}}}}' for us, value in rows]
+    rows = zip((event.time_ps // PS_PER_NS).tolist(), event.value.tolist(), strict=True)
+    return [
+        f'{head}{ns // 1000}.{ns % 1000:03d},"args":{{"{track.unit}":{value:.12g}}}}}'
+        for ns, value in rows
+    ]
 
 
 END = ('"s"', '"f","bp":"e"')

@@ -44,15 +44,20 @@ def _levels(
     """Times at which the level changes and the level: one point an interval at most."""
     if len(start) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    time = np.concatenate((end, start))  # what is freed at a time is freed before what comes
+    time = np.concatenate((start, end))
     order = np.argsort(time, kind="stable")
-    level = np.cumsum(np.concatenate((-held, held))[order])
-    step = makespan_ps // POINTS + 1
-    cell = time[order] // step
-    most = np.zeros(POINTS + 1, np.int64)
-    np.maximum.at(most, cell, level)
-    last_event = np.searchsorted(cell, np.arange(POINTS + 1), side="right") - 1
-    after = np.where(last_event >= 0, level[last_event], 0)
-    most[1:] = np.maximum(most[1:], after[:-1])
+    level = np.cumsum(np.concatenate((held, -held))[order])
+    time, settled = time[order], np.append(np.diff(time[order]) > 0, True)
+    return _thinned(time[settled], level[settled], makespan_ps // POINTS + 1)
+
+
+def _thinned(time: np.ndarray, level: np.ndarray, step_ps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The highest level of each interval of `step_ps`, where it differs from the one before."""
+    cells = np.arange(POINTS + 1)
+    most = np.zeros(len(cells), np.int64)
+    np.maximum.at(most, time // step_ps, level)
+    last_before = np.searchsorted(time, cells * step_ps, side="right") - 1
+    at_begin = np.where(last_before >= 0, level[last_before], 0)
+    most = np.maximum(most, at_begin)
     changes = np.flatnonzero(np.diff(most, prepend=-1))
-    return changes * step, most[changes]
+    return changes * step_ps, most[changes]
