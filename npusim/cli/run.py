@@ -117,9 +117,7 @@ def _write(setup: Any, done: Any, result: dict, out: Path | None, trace: Path | 
     if trace is not None:
         from npusim.report.timeline import write_timeline
 
-        trace.parent.mkdir(parents=True, exist_ok=True)
-        write_timeline(setup, done, trace)
-        written.append(trace)
+        written.append(write_timeline(setup, done, trace))
     return written
 
 
