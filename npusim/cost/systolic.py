@@ -18,7 +18,9 @@ operand shifts in (os: the last sums shift out) while the current fold streams. 
 r is free once the wave front of the current fold has passed it, r cycles after the fold began; the
 shift-in follows that wave front, takes R cycles, and is ready for row 0 exactly R cycles after the
 fold began. The next fold begins as soon as the stream has ended and its operand is there,
-max(S, R) cycles after the current one; fill and drain are paid once:
+max(S, R) cycles after the current one. (os: a row's shift-out ends with the sum that comes from
+the top row, so its register is free again for the next wave front after R cycles.) Fill and drain
+are paid once:
 
     (folds - 1) * max(S, R) + (cycles of one fold)
 
