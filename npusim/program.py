@@ -159,6 +159,25 @@ class ProgramBuilder:
         self._add_chunk(chunk, np.diff(dep_start), np.asarray(deps, np.int32))
         return first
 
+    def table(self, first: int, last: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Rows `first` … `last - 1` as `extend()` takes them: columns, dep_start, deps."""
+        self._flush()
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
+        counts, deps = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
+        start = 0
+        for chunk, (dep_counts, chunk_deps) in zip(self._chunks, self._dep_chunks, strict=True):
+            a, b = max(first - start, 0), min(last - start, len(dep_counts))
+            start += len(dep_counts)
+            if a >= b:
+                continue
+            for name, column in chunk.items():
+                columns[name].append(column[a:b])
+            edges = np.concatenate([[0], np.cumsum(dep_counts)])
+            counts.append(dep_counts[a:b])
+            deps.append(chunk_deps[edges[a] : edges[b]])
+        whole = {name: np.concatenate(pieces) for name, pieces in columns.items() if pieces}
+        return whole, np.cumsum(np.concatenate(counts)), np.concatenate(deps)
+
     def _flush(self) -> None:
         if not self._dep_counts:
             return

@@ -1,0 +1,129 @@
+"""Parts and caches of a stage, and a core's scratchpad → what each core must hold, and its buffers.
+
+How a scratchpad is divided when not everything fits: up to half for activations (residual, input and
+output of one op at a time), up to a quarter for weights on their way, an eighth for KV blocks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from npusim.graph.ir import Op
+from npusim.passes.emit_kv import CacheShape, rank_bytes
+from npusim.passes.partition import Part, Scheme
+from npusim.passes.plan import CoreDemand
+from npusim.passes.tile import Buffers, CoreCost, bits_to_bytes
+
+LIVE_TENSORS = 3
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """What one group of cores does in an iteration: its ops in order, their Parts, the KV cache of
+    each of its layers."""
+
+    ops: tuple[Op, ...]
+    parts: Mapping[str, Part]
+    caches: Mapping[int, CacheShape | None]
+    scheme: Scheme
+
+    @property
+    def layers(self) -> list[int]:
+        return sorted({op.layer for op in self.ops if op.layer >= 0})
+
+    def parts_of_stage(self) -> list[Part]:
+        return [self.parts[op.name] for op in self.ops]
+
+    def weight_bytes(self, rank: int, cost: CoreCost) -> list[tuple[str, int]]:
+        """(tensor, bytes) of the rank, in the order of their claim to the scratchpad: layers first,
+        tables that are only gathered from last. A tied LM head is the embedding's tensor."""
+        embedded = any(op.name == "embedding" for op in self.ops)
+        found = []
+        for op in sorted(self.ops, key=lambda op: op.kind == "embedding"):
+            weights = self.parts[op.name].weights
+            if weights and weights[rank] and not (op.tied_to and embedded):
+                found.append((op.name, bits_to_bytes(weights[rank], cost.weight_bits)))
+        return found
+
+    def kv_bytes(self, layer: int, rank: int, cost: CoreCost) -> int:
+        shape = self.caches.get(layer)
+        heads = next((self.parts[op.name].heads for op in self.ops if op.layer == layer
+                      and op.kind == "qk"), None)  # fmt: skip
+        if shape is None or heads is None:
+            return 0
+        return rank_bytes(shape, heads, rank, shape.rows * shape.row_elements, cost.kv_bits)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Buffer sizes of one core, and the size from which an activation tensor lives in memory."""
+
+    weight_window_bytes: int
+    kv_window_bytes: int
+    spill_limit_bytes: int
+    buffers_bytes: int
+    spill_bytes: int
+
+    @property
+    def buffers(self) -> Buffers:
+        slot = max(1, self.weight_window_bytes // 2)
+        return Buffers(slot, max(1, self.spill_limit_bytes // 4))
+
+
+def limits(
+    works: Sequence[StageWork], rank: int, cost: CoreCost, capacity_bytes: int, streamed: bool
+) -> Limits:
+    """`streamed`: weights and KV come from memory, so that they need buffers. Assumes that norm
+    weights are part of the buffers and always on chip."""
+    spill_limit = capacity_bytes // (2 * LIVE_TENSORS)
+    sizes = [
+        bits_to_bytes(part.outputs[rank], cost.activation_bits)
+        for work in works
+        for part in work.parts_of_stage()
+        if part.outputs
+    ]
+    activations = sum(sorted((s for s in sizes if s <= spill_limit), reverse=True)[:LIVE_TENSORS])
+    spilled = max((s for s in sizes if s > spill_limit), default=0)
+    if spilled:
+        activations = min(capacity_bytes // 2, activations + spill_limit)
+    norms = sum(
+        bits_to_bytes(op.weight_elements, cost.weight_bits)
+        for op in works[0].ops
+        if op.kind == "norm"
+    )
+    weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streamed else 0
+    kv_window = _kv_window(works, rank, cost, capacity_bytes // 8) if streamed else 0
+    rotating = weight_window if works[0].scheme.rotating and works[0].scheme.rows > 1 else 0
+    return Limits(
+        weight_window or capacity_bytes // 4,
+        kv_window or capacity_bytes // 8,
+        spill_limit,
+        activations + norms + weight_window + kv_window + rotating // 2,
+        2 * spilled,
+    )
+
+
+def _window(work: StageWork, rank: int, cost: CoreCost, bound_bytes: int) -> int:
+    """As much as the weights of a layer, so that no load runs more than a layer ahead; for rotating
+    blocks at least two pieces of the largest."""
+    by_layer: dict[int, int] = {}
+    for op in work.ops:
+        weights = work.parts[op.name].weights
+        if weights and op.kind != "embedding":
+            size = bits_to_bytes(weights[rank], cost.weight_bits)
+            by_layer[op.layer] = by_layer.get(op.layer, 0) + size
+    in_layers = [size for layer, size in by_layer.items() if layer >= 0 and size]
+    return min(bound_bytes, min(in_layers, default=max(by_layer.values(), default=0)))
+
+
+def _kv_window(works: Sequence[StageWork], rank: int, cost: CoreCost, bound_bytes: int) -> int:
+    sizes = [work.kv_bytes(layer, rank, cost) for work in works for layer in work.layers]
+    return min(bound_bytes, min((s for s in sizes if s), default=0))
+
+
+def core_demand(works: Sequence[StageWork], rank: int, cost: CoreCost, limit: Limits) -> CoreDemand:
+    """Weights once, KV of the largest micro-batch of each layer."""
+    kv_bytes = sum(
+        max(work.kv_bytes(layer, rank, cost) for work in works) for layer in works[0].layers
+    )
+    weights = tuple(works[0].weight_bytes(rank, cost))
+    return CoreDemand(limit.buffers_bytes, weights, kv_bytes)

@@ -1,0 +1,297 @@
+"""The Parts of qk, softmax and av of a layer → flash-style tasks: K/V blocks, scores on chip.
+
+A request's attention is cut into blocks: its context into blocks of KV rows that load while the
+previous one computes, its new tokens into blocks of queries with the keys up to their diagonal.
+Each block is a qk on the arrays, a softmax on the vector unit and an av on the arrays. Assumes
+that query blocks skip what the causal mask hides beyond their last key, that scores never leave the
+core, and that the K and V rows made in this iteration are still in the scratchpad.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from npusim.graph.ir import Op
+from npusim.passes.core_state import CoreState
+from npusim.passes.emit import Emission, Ranks
+from npusim.passes.emit_kv import CacheShape, load_rows, rank_bytes, store_new_rows
+from npusim.passes.heads import Heads
+from npusim.passes.partition import Part, shards
+from npusim.passes.tile import CoreCost, array_cost, bits_to_bytes, vector_cost
+from npusim.program import COMPUTE, VECTOR_UNIT, array_unit
+from npusim.units import ceil_div
+
+QUERY_BLOCK = 256  # new tokens a block
+MAX_BLOCKS = 8  # of queries, and of context
+MAX_GROUPS = 16  # of requests, when there are many
+
+
+@dataclass(frozen=True)
+class Block:
+    """`parts`: (queries, keys) of the GEMMs done in one go; `pairs`: their unmasked scores;
+    `load_offset`, `load_bytes`: the cache bytes that they need."""
+
+    parts: tuple[tuple[int, int], ...]
+    pairs: int
+    load_offset: int = 0
+    load_bytes: int = 0
+
+
+def emit_nothing_yet(emission: Emission, part: Part, after: Ranks) -> Ranks:
+    """qk and softmax are emitted together with av, which stands behind them."""
+    return after
+
+
+def emit_attention(emission: Emission, part: Part, after: Ranks) -> Ranks:
+    """All blocks of all requests on every rank; new K and V rows are stored behind them."""
+    av, layer = part.op, part.op.layer
+    qk, softmax = (emission.layer_op(layer, kind) for kind in ("qk", "softmax"))
+    rows = tuple(emission.op_row(op) for op in (qk, softmax, av))
+    heads, shape = part.heads, emission.caches[layer]
+    assert heads is not None
+    done: Ranks = []
+    for rank, core in enumerate(emission.cores):
+        blocks = rank_blocks(qk, av, heads, shape, rank, core.cost.kv_bits, core.kv.limit_bytes)
+        work = _Work(emission, core, qk, softmax, av, heads, rank, rows)
+        done.append(_emit_blocks(work, blocks, after[rank]))
+        if shape is not None:
+            _store_later(emission, part, rank, rows[0], after[rank])
+    return done
+
+
+def _store_later(emission: Emission, part: Part, rank: int, row: int, after: list[int]) -> None:
+    emission.late.append(lambda: store_new_rows(emission, part, rank, row, after))
+
+
+# ---- blocks -------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def rank_blocks(
+    qk: Op,
+    av: Op,
+    heads: Heads,
+    shape: CacheShape | None,
+    rank: int,
+    kv_bits: int,
+    kv_window_bytes: int,
+) -> tuple[Block, ...]:
+    """Blocks of all requests on one rank, in order; small ones of many requests are joined."""
+    blocks: list[Block] = []
+    offset = 0
+    for new, attended, pairs in qk.slices:
+        per_row, size = 0, 0
+        if shape is not None:
+            read = qk.kv_read_elements + av.kv_read_elements
+            per_row = read // sum(a for _, a, _ in qk.slices)
+            size = rank_bytes(shape, heads, rank, attended * shape.row_elements, kv_bits)
+        loaded = 0
+        if shape is not None and per_row:
+            loaded = rank_bytes(shape, heads, rank, (attended - new) * per_row, kv_bits)
+        parts = heads.context[rank][1]
+        blocks += _request_blocks(new, attended, pairs, parts, offset, loaded, kv_window_bytes)
+        offset += size
+    return tuple(_joined(blocks, kv_window_bytes // 2))
+
+
+def _request_blocks(
+    new: int, attended: int, pairs: int, parts: int, offset: int, loaded: int, window_bytes: int
+) -> list[Block]:
+    """Assumes that ranks which share a head take interleaved keys, so causal work is even."""
+    context = attended - new
+    found = []
+    if context:
+        count = _context_blocks(context, loaded, window_bytes)
+        keys = shards(context + (new if new == 1 else 0), count)
+        sizes, start = shards(loaded, count), offset
+        for rows, size in zip(keys, sizes, strict=True):
+            block = ((new, ceil_div(rows, parts)),)
+            found.append(Block(block, new * rows, start, size))
+            start += size
+        if new == 1:
+            return found
+    seen = 0
+    for queries in shards(new, min(MAX_BLOCKS, ceil_div(new, QUERY_BLOCK))):
+        scored = queries * seen + queries * (queries + 1) // 2
+        seen += queries
+        # a sliding window sees fewer keys than all before it
+        keys_seen = min(seen, ceil_div(pairs, new) + queries) if pairs < new * new // 2 else seen
+        found.append(Block(((queries, ceil_div(keys_seen, parts)),), scored))
+    return found
+
+
+def _context_blocks(context: int, loaded: int, window_bytes: int) -> int:
+    by_buffer = ceil_div(2 * loaded, max(1, window_bytes))
+    by_size = min(4, ceil_div(loaded, 64 << 10))
+    return max(1, min(context, max(by_buffer, by_size)))
+
+
+def _joined(blocks: list[Block], limit_bytes: int) -> list[Block]:
+    """Neighbouring blocks in groups, when there are many; a group's loads fit the buffer."""
+    per_group = ceil_div(len(blocks), MAX_GROUPS)
+    if per_group <= 1:
+        return blocks
+    groups: list[list[Block]] = [[]]
+    for block in blocks:
+        held = sum(b.load_bytes for b in groups[-1])
+        if groups[-1] and (
+            len(groups[-1]) == per_group or held + block.load_bytes > max(1, limit_bytes)
+        ):
+            groups.append([])
+        groups[-1].append(block)
+    return [_join(group) for group in groups]
+
+
+def _join(group: list[Block]) -> Block:
+    return Block(
+        tuple(part for block in group for part in block.parts),
+        sum(block.pairs for block in group),
+        group[0].load_offset,
+        sum(block.load_bytes for block in group),
+    )
+
+
+# ---- tasks --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One rank's attention: its ops, heads, and op rows (qk, softmax, av)."""
+
+    emission: Emission
+    core: CoreState
+    qk: Op
+    softmax: Op
+    av: Op
+    heads: Heads
+    rank: int
+    rows: tuple[int, int, int]
+
+    @property
+    def share(self) -> tuple[int, int]:
+        _, parts = self.heads.context[self.rank]
+        return self.heads.query[self.rank], self.heads.num_heads * parts
+
+
+def _emit_blocks(work: _Work, blocks: tuple[Block, ...], after: list[int]) -> list[int]:
+    """qk of block i + 1 stands before av of block i, so that arrays work while softmax does."""
+    total = sum(block.pairs for block in blocks)
+    edges = [0]
+    for block in blocks:
+        edges.append(edges[-1] + block.pairs)
+    scored: list[tuple[list[int], list[int], list[int]]] = []
+    done: list[int] = []
+    for index, block in enumerate(blocks):
+        share = (edges[index], edges[index + 1], total)
+        loads = _load_block(work, block)
+        scores = _array_tasks(work, block, share, loads + after, 0)
+        weights = [_softmax_task(work, share, scores)]
+        scored.append((loads, weights, scores))
+        if index:
+            done = _weighted_sum(work, blocks[index - 1], edges, index - 1, total, scored)
+    last = len(blocks) - 1
+    return _weighted_sum(work, blocks[last], edges, last, total, scored) if blocks else done
+
+
+def _weighted_sum(
+    work: _Work,
+    block: Block,
+    edges: list[int],
+    index: int,
+    total: int,
+    scored: list[tuple[list[int], list[int], list[int]]],
+) -> list[int]:
+    _, weights, _ = scored[index]
+    share = (edges[index], edges[index + 1], total)
+    tasks = _array_tasks(work, block, share, weights, 2)
+    if block.load_bytes:
+        work.core.kv.hold(block.load_bytes, tasks)
+    if work.emission.spilled[work.av.name][work.rank]:
+        numerator, denominator = work.share
+        elements = work.av.output_elements * numerator * (share[1] - share[0])
+        size = bits_to_bytes(
+            ceil_div(elements, denominator * total), work.core.cost.activation_bits
+        )
+        tasks = [*tasks, work.emission.spill_store(work.core, work.rows[2], size, tasks)]
+    return tasks
+
+
+def _load_block(work: _Work, block: Block) -> list[int]:
+    core = work.core
+    if not block.load_bytes:
+        return []
+    waits = core.kv.reserve(block.load_bytes)
+    return load_rows(
+        work.emission, core, work.qk.layer, work.rows[0], block.load_offset, block.load_bytes, waits
+    )
+
+
+def _array_tasks(
+    work: _Work, block: Block, share: tuple[int, int, int], waits: list[int], which: int
+) -> list[int]:
+    """qk (`which` 0) or av (2) of a block: one task an array."""
+    op = work.qk if which == 0 else work.av
+    costs = _block_costs(
+        block.parts, op.kind, op.head_dim or op.value_dim, work.heads.query[work.rank],
+        work.heads.kv[work.rank], work.core.cost,
+    )  # fmt: skip
+    flops = shards(_part_of(op.flops, work.share, share), len(costs))
+    return [
+        work.emission.builder.task(
+            COMPUTE,
+            work.core.core,
+            array_unit(array),
+            work.rows[which],
+            waits,
+            cycles=cycles,
+            num_bytes=sram_bytes,
+            flops=flops[array],
+        )
+        for array, (cycles, sram_bytes) in enumerate(costs)
+    ]
+
+
+def _part_of(amount: int, rank: tuple[int, int], share: tuple[int, int, int]) -> int:
+    """A block's part of a rank's part of `amount`; the parts of all blocks sum to the rank's."""
+    first, last, total = share
+    own = amount * rank[0] // rank[1]
+    return own * last // total - own * first // total
+
+
+@lru_cache(maxsize=4096)
+def _block_costs(
+    parts: tuple[tuple[int, int], ...],
+    kind: str,
+    dim: int,
+    query_heads: int,
+    kv_heads: int,
+    cost: CoreCost,
+) -> tuple[tuple[int, int], ...]:
+    """(cycles, scratchpad bytes) by array. Query heads of one KV head share its keys: one GEMM of
+    all their queries. KV heads are dealt over the arrays, or queries where heads are few."""
+    group = ceil_div(query_heads, kv_heads)
+    split = cost.count if kv_heads < cost.count else 1
+    arrays = []
+    for heads in shards(kv_heads, cost.count) if split == 1 else (kv_heads,) * cost.count:
+        if not heads:
+            continue
+        cycles, sram_bytes = 0, 0
+        for queries, keys in parts:
+            rows = ceil_div(group * queries, split)
+            shape = (rows, dim, keys) if kind == "qk" else (rows, keys, dim)
+            one, moved, _ = array_cost(*shape, cost, True)
+            cycles += heads * (one - cost.start_cycles)
+            sram_bytes += heads * moved
+        arrays.append((cycles + cost.start_cycles, sram_bytes))
+    return tuple(arrays)
+
+
+def _softmax_task(work: _Work, share: tuple[int, int, int], waits: list[int]) -> int:
+    first, last, total = share
+    numerator, denominator = work.share
+    cycles, sram_bytes = vector_cost(
+        work.softmax, numerator * (last - first), denominator * total, work.core.cost
+    )
+    return work.emission.builder.task(
+        COMPUTE, work.core.core, VECTOR_UNIT, work.rows[1], waits,
+        cycles=cycles, num_bytes=sram_bytes,
+    )  # fmt: skip

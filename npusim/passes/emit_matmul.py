@@ -1,0 +1,212 @@
+"""Parts of matmuls and experts → loads of weight tiles, array tasks, and rotating weight blocks."""
+
+from npusim.passes.core_state import CoreState
+from npusim.passes.emit import Emission, Ranks
+from npusim.passes.emit_kv import load_context
+from npusim.passes.partition import Part, shards
+from npusim.passes.tile import Streams, Tile, array_cost, array_costs, bits_to_bytes, tile_gemm
+from npusim.units import ceil_div
+
+MAX_EXPERT_TASKS = 16
+
+
+def emit_matmul(emission: Emission, part: Part, after: Ranks) -> Ranks:
+    """Each rank's GEMM; with `part.ring` the weight blocks go round the ring."""
+    if part.ring:
+        return _emit_ring(emission, part, after)
+    op, row = part.op, emission.op_row(part.op)
+    done: Ranks = []
+    for rank, core in enumerate(emission.cores):
+        m, k, n = part.shapes[rank]
+        tiles = tile_gemm(
+            m, k, n, core.cost, core.buffers, _streams(emission, part, rank),
+            part.weights[rank] - k * n,
+        )  # fmt: skip
+        waits = after[rank]
+        if op.kv_read_elements:  # MLA expanded: the latents of the context come from the cache
+            waits = waits + load_context(emission, part, rank, row)
+        done.append(emission.run_tiles(core, tiles, row, waits, op.name))
+    return done
+
+
+def _streams(emission: Emission, part: Part, rank: int) -> Streams:
+    name, core = part.op.name, emission.cores[rank]
+    return Streams(
+        weights=name in core.plan.weights,
+        inputs=emission.input_spilled(part.op, rank),
+        outputs=emission.spilled[name][rank],
+    )
+
+
+# ---- rotating weights ---------------------------------------------------------------------------
+
+
+def _emit_ring(emission: Emission, part: Part, after: Ranks) -> Ranks:
+    """Each rank's block goes once round its ring; a block too large for the weight buffer goes in
+    several pieces, one after the other."""
+    row = emission.op_row(part.op)
+    rotate = emission.builder.op(
+        f"{part.op.name}.rotate", "collective", part.op.layer, emission.phase
+    )
+    pieces = _num_pieces(emission, part)
+    ring = _Ring(emission, part, row, rotate, pieces, after)
+    for piece in range(pieces):
+        ring.go_round(piece)
+    return ring.done
+
+
+def _num_pieces(emission: Emission, part: Part) -> int:
+    largest = max(
+        ceil_div(bits_to_bytes(size, core.cost.weight_bits), core.buffers.weight_slot_bytes)
+        for size, core in zip(part.weights, emission.cores, strict=True)
+    )
+    return min(largest, max(1, min(part.blocks)))
+
+
+class _Ring:
+    """One matmul with rotating weights while it is emitted. In step s a rank computes with the block
+    of the rank s places before it and hands it on. A rank posts the RECV of a block when it
+    has computed with and sent on the block before the current one: two buffers."""
+
+    def __init__(
+        self, emission: Emission, part: Part, row: int, rotate: int, pieces: int, after: Ranks
+    ) -> None:
+        self.emission, self.part, self.row, self.rotate = emission, part, row, rotate
+        self.pieces, self.after = pieces, after
+        self.done: Ranks = [list(tasks) for tasks in after]
+        self.freed: Ranks = [[] for _ in emission.cores]
+        self.place = {rank: place for ring in part.ring for place, rank in enumerate(ring)}
+
+    def width(self, rank: int, step: int, piece: int) -> int:
+        """Columns of n that a rank computes with in a step."""
+        blocks = self.part.blocks
+        return shards(blocks[(self.place[rank] - step) % len(blocks)], self.pieces)[piece]
+
+    def num_bytes(self, rank: int, step: int, piece: int) -> int:
+        elements = self.part.shapes[rank][1] * self.width(rank, step, piece)
+        return bits_to_bytes(elements, self.emission.cores[rank].cost.weight_bits)
+
+    def go_round(self, piece: int) -> None:
+        ranks = range(len(self.emission.cores))
+        held = [self._load(rank, piece) for rank in ranks]
+        for step in range(len(self.part.blocks)):
+            arrived: Ranks = [[] for _ in ranks]
+            sends: Ranks = [[] for _ in ranks]
+            if step < len(self.part.blocks) - 1:
+                self._pass_on(step, piece, held, sends, arrived)
+            for rank in ranks:
+                computed = self._compute(rank, step, piece, held[rank])
+                self.done[rank] = computed or self.done[rank]
+                self.freed[rank] = computed + sends[rank]
+                core = self.emission.cores[rank]
+                if step == 0 and self.part.op.name in core.plan.weights:
+                    core.weights.hold(self._loaded(rank, piece), self.freed[rank] or held[rank])
+            held = arrived
+
+    def _loaded(self, rank: int, piece: int) -> int:
+        """Bytes of a piece of the rank's own block, the bias with the first one."""
+        k = self.part.shapes[rank][1]
+        bias = self.part.weights[rank] - k * self.part.blocks[self.place[rank]]
+        elements = k * self.width(rank, 0, piece) + (bias if piece == 0 else 0)
+        return bits_to_bytes(elements, self.emission.cores[rank].cost.weight_bits)
+
+    def _load(self, rank: int, piece: int) -> list[int]:
+        core, name = self.emission.cores[rank], self.part.op.name
+        if name not in core.plan.weights:
+            return []
+        offset = sum(self._loaded(rank, earlier) for earlier in range(piece))
+        task = core.load_weight(
+            self.emission.builder, self.row, name, offset, self._loaded(rank, piece)
+        )
+        self.emission.touch(task, core, name, self.part.op.layer)
+        return [task]
+
+    def _pass_on(self, step: int, piece: int, held: Ranks, sends: Ranks, arrived: Ranks) -> None:
+        cores = self.emission.cores
+        for ring in self.part.ring:
+            for place, rank in enumerate(ring):
+                receiver = ring[(place + 1) % len(ring)]
+                num_bytes = self.num_bytes(rank, step, piece)
+                if not num_bytes:
+                    continue
+                send, recv = self.emission.builder.message(
+                    cores[rank].core, cores[receiver].core, self.rotate, num_bytes,
+                    held[rank], self.freed[receiver],
+                )  # fmt: skip
+                sends[rank].append(send)
+                arrived[receiver].append(recv)
+
+    def _compute(self, rank: int, step: int, piece: int, held: list[int]) -> list[int]:
+        core = self.emission.cores[rank]
+        m, k, _ = self.part.shapes[rank]
+        streams = _streams(self.emission, self.part, rank)
+        streams = Streams(False, streams.inputs, streams.outputs)
+        width = self.width(rank, step, piece)
+        tiles = tile_gemm(m, k, width, core.cost, core.buffers, streams)
+        return self.emission.run_tiles(core, tiles, self.row, held + self.after[rank])
+
+
+# ---- mixture of experts -------------------------------------------------------------------------
+
+
+def emit_experts(emission: Emission, part: Part, after: Ranks) -> Ranks:
+    """GEMMs of the rank's experts that have tokens; several experts share a task when there are
+    many. Assumes that experts without tokens are not loaded."""
+    op, row = part.op, emission.op_row(part.op)
+    done: Ranks = []
+    for rank, core in enumerate(emission.cores):
+        tiles = _expert_tiles(part, rank, core, op.name in core.plan.weights)
+        done.append(emission.run_tiles(core, tiles, row, after[rank], op.name))
+    return done
+
+
+def _expert_tiles(part: Part, rank: int, core: CoreState, streams: bool) -> list[Tile]:
+    _, k, n = part.shapes[rank]
+    active = [(i, tokens) for i, tokens in enumerate(part.experts[rank]) if tokens]
+    if not active:
+        return []
+    expert_bytes = bits_to_bytes(k * n, core.cost.weight_bits)
+    by_buffer = max(1, core.buffers.weight_slot_bytes // max(1, expert_bytes))
+    per_task = max(1, min(by_buffer, -(-len(active) // MAX_EXPERT_TASKS)))
+    tiles: list[Tile] = []
+    for first in range(0, len(active), per_task):
+        batch = active[first : first + per_task]
+        if expert_bytes > core.buffers.weight_slot_bytes and streams:
+            tiles += _cut_expert(batch[0], k, n, core, expert_bytes)
+        else:
+            tiles.append(_batch_tile(batch, k, n, core, expert_bytes if streams else 0))
+    return tiles
+
+
+def _cut_expert(
+    expert: tuple[int, int], k: int, n: int, core: CoreState, expert_bytes: int
+) -> list[Tile]:
+    """One large expert in weight tiles."""
+    index, tokens = expert
+    tiles = tile_gemm(tokens, k, n, core.cost, core.buffers, Streams())
+    base = index * expert_bytes
+    return [Tile(t.computes, t.weight_bytes, base + t.weight_offset) for t in tiles]
+
+
+def _batch_tile(
+    batch: list[tuple[int, int]], k: int, n: int, core: CoreState, expert_bytes: int
+) -> Tile:
+    """Several experts in one task an array, each expert whole on one array.
+
+    Assumes that experts of one load lie one after the other in memory.
+    """
+    if len(batch) == 1:
+        computes = array_costs(batch[0][1], k, n, core.cost)
+    else:
+        arrays = min(core.cost.count, len(batch))
+        computes = tuple(_on_one_array(batch[a::arrays], k, n, core) for a in range(arrays))
+    return Tile(computes, expert_bytes * len(batch), batch[0][0] * expert_bytes)
+
+
+def _on_one_array(
+    batch: list[tuple[int, int]], k: int, n: int, core: CoreState
+) -> tuple[int, int, int]:
+    """Assumes that one task runs several experts, with one start."""
+    costs = [array_cost(tokens, k, n, core.cost) for _, tokens in batch]
+    cycles, sram_bytes, flops = (sum(column) for column in zip(*costs, strict=True))
+    return cycles - (len(batch) - 1) * core.cost.start_cycles, sram_bytes, flops

@@ -1,0 +1,321 @@
+"""Mapped and planned work → the Program: stage by stage, equal layers once, hand-overs between."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npusim.graph.ir import Op
+from npusim.passes.core_state import CoreState, Window
+from npusim.passes.demand import StageWork
+from npusim.passes.emit import Emission, Emitter, Ranks
+from npusim.passes.emit_attention import emit_attention, emit_nothing_yet
+from npusim.passes.emit_comm import Communicator
+from npusim.passes.emit_matmul import emit_experts, emit_matmul
+from npusim.passes.emit_vector import emit_embedding, emit_vector
+from npusim.passes.fabric import fabric_of
+from npusim.passes.partition import Part
+from npusim.passes.repeat_rows import Run, Template, can_repeat, find_runs, repeat_rows
+from npusim.passes.tile import bits_to_bytes
+from npusim.program import OpRow, Program, ProgramBuilder
+from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import DTYPE_BITS, Dtypes, Parallel
+
+if TYPE_CHECKING:
+    from npusim.passes.pipeline import Mapped, Planned
+
+EMITTERS: dict[str, Emitter] = {
+    "embedding": emit_embedding,
+    "matmul": emit_matmul,
+    "qk": emit_nothing_yet,
+    "softmax": emit_nothing_yet,
+    "av": emit_attention,
+    "experts": emit_experts,
+    "norm": emit_vector,
+    "rope": emit_vector,
+    "activation": emit_vector,
+    "add": emit_vector,
+    "moe_combine": emit_vector,
+    "topk": emit_vector,
+    "sample": emit_vector,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One group at one micro-batch: its emission, its work, and its ops by layer."""
+
+    emission: Emission
+    work: StageWork
+    by_layer: dict[int, list[Op]]
+    before: list[Op]
+    behind: list[Op]
+
+
+def emit_program(
+    mapped: "Mapped",
+    planned: "Planned",
+    hardware: Hardware,
+    parallel: Parallel,
+    dtypes: Dtypes,
+) -> Program:
+    """Micro-batch by micro-batch, stage by stage; the replicas' equal layers stand together."""
+    builder = ProgramBuilder()
+    states = core_states(mapped, planned, hardware)
+    send = Communicator(fabric_of(hardware), parallel.collective, DTYPE_BITS[dtypes.activations])
+    num_stages = len(mapped.groups[0])
+    num_micro = max(len(graphs) for graphs in mapped.graphs)
+    for micro in range(num_micro):
+        previous: list[Stage] = []
+        for index in range(num_stages):
+            stages = [
+                _stage(builder, mapped, states, send, replica, index, micro)
+                for replica in range(len(mapped.groups))
+                if micro < len(mapped.graphs[replica])
+            ]
+            _hand_over(builder, previous, stages, index)
+            _emit_stage(builder, stages)
+            previous = stages
+    builder.placed += placed_rows(mapped, planned)
+    return builder.build()
+
+
+def _stage(
+    builder: ProgramBuilder,
+    mapped: "Mapped",
+    states: dict[int, CoreState],
+    send: Communicator,
+    replica: int,
+    index: int,
+    micro: int,
+) -> Stage:
+    work = mapped.works[replica][index][micro]
+    cores = [states[core] for core in mapped.groups[replica][index]]
+    by_layer: dict[int, list[Op]] = {}
+    before: list[Op] = []
+    behind: list[Op] = []
+    for op in work.ops:
+        if op.layer >= 0:
+            by_layer.setdefault(op.layer, []).append(op)
+        else:
+            (behind if by_layer else before).append(op)
+    emission = Emission(
+        builder, mapped.graphs[replica][micro], work.parts, work.scheme, cores,
+        phase_of(work.ops), send, work.caches, by_layer,
+    )  # fmt: skip
+    return Stage(emission, work, by_layer, before, behind)
+
+
+def phase_of(ops: tuple[Op, ...]) -> str:
+    """`prefill` when some request has several new tokens, else `decode`; "" without attention."""
+    slices = next((op.slices for op in ops if op.kind == "qk"), ())
+    if not slices:
+        return ""
+    return "prefill" if any(new > 1 for new, _, _ in slices) else "decode"
+
+
+def _hand_over(
+    builder: ProgramBuilder, previous: list[Stage], stages: list[Stage], index: int
+) -> None:
+    """The residual stream goes from each rank to the same rank of the next stage."""
+    for sender, receiver in zip(previous, stages, strict=False):
+        source, target = sender.emission, receiver.emission
+        op = sender.work.ops[-1]
+        row = builder.op(f"stage{index}.hand_over", "collective", -1, source.phase)
+        arrived: Ranks = []
+        for rank, (src, dst) in enumerate(zip(source.cores, target.cores, strict=True)):
+            size = bits_to_bytes(sender.work.parts[op.name].outputs[rank], src.cost.activation_bits)
+            tasks = source.done[op.name][rank]
+            if size:
+                _, recv = builder.message(src.core, dst.core, row, size, tasks)
+                arrived.append([recv])
+            else:
+                arrived.append([])
+        target.done[op.name] = arrived
+        target.spilled[op.name] = source.spilled[op.name]
+
+
+def _emit_stage(builder: ProgramBuilder, stages: list[Stage]) -> None:
+    """Ops before the layers, the layers in runs of equal ones, ops behind them."""
+    for stage in stages:
+        for op in stage.before:
+            stage.emission.emit(op, EMITTERS)
+    layers = sorted(stages[0].by_layer)
+    signatures = [_signature(stages, layer) for layer in layers]
+    for run in find_runs(signatures):
+        _emit_run(builder, stages, layers, run)
+    for stage in stages:
+        for op in stage.behind:
+            stage.emission.emit(op, EMITTERS)
+        stage.emission.end_layer()
+
+
+def _signature(stages: list[Stage], layer: int) -> tuple:
+    """Equal for layers that have the same ops, and the same things in the scratchpads."""
+    found = []
+    for stage in stages:
+        prefix = f"layer{layer}."
+        for op in stage.by_layer[layer]:
+            where = tuple(
+                (op.name in core.plan.weights, core.kv_resident_bytes[layer])
+                for core in stage.emission.cores
+            )
+            found.append((replace(op, name=op.name.removeprefix(prefix), layer=0), where))
+    return tuple(found)
+
+
+def _emit_run(builder: ProgramBuilder, stages: list[Stage], layers: list[int], run: Run) -> None:
+    """The first two patterns as they come; the second is then repeated. When it waits for
+    something further back than the pattern before it, all are emitted."""
+    own = layers[run.start : run.start + run.period * run.count]
+    patterns = [own[i : i + run.period] for i in range(0, len(own), run.period)]
+    template = None
+    for index, pattern in enumerate(patterns):
+        if template and can_repeat(builder, template):
+            _repeat(builder, stages, template, pattern, patterns[index:], patterns[index - 1])
+            return
+        template = _emit_pattern(builder, stages, pattern, index)
+
+
+def _emit_pattern(
+    builder: ProgramBuilder, stages: list[Stage], pattern: list[int], index: int
+) -> Template | None:
+    """The layers of one pattern; a Template from the second one on."""
+    first, first_op = len(builder), len(builder.ops)
+    for stage in stages:
+        stage.emission.touches.clear()
+    for layer in pattern:
+        for stage in stages:
+            for op in stage.by_layer[layer]:
+                stage.emission.emit(op, EMITTERS)
+            stage.emission.end_layer()
+    return Template(first, len(builder), first_op, len(builder.ops)) if index else None
+
+
+def _repeat(
+    builder: ProgramBuilder,
+    stages: list[Stage],
+    template: Template,
+    pattern: list[int],
+    patterns: list[list[int]],
+    source: list[int],
+) -> None:
+    touches = [touch for stage in stages for touch in stage.emission.touches]
+    states = {core.core: core for stage in stages for core in stage.emission.cores}
+
+    def moved(layer: int, repetition: int) -> int:
+        return patterns[repetition - 1][source.index(layer)]
+
+    def rename(op: OpRow, repetition: int) -> OpRow:
+        layer = moved(op.layer, repetition)
+        return replace(
+            op, name=op.name.replace(f"layer{op.layer}.", f"layer{layer}.", 1), layer=layer
+        )
+
+    def steps(repetition: int) -> np.ndarray:
+        return np.array(
+            [
+                _address(states[t.core], t.tensor, t.layer, moved(t.layer, repetition))
+                - _address(states[t.core], t.tensor, t.layer, t.layer)
+                for t in touches
+            ],
+            np.int64,
+        )
+
+    touched = np.array([t.task for t in touches], np.int64)
+    repeat_rows(builder, template, len(patterns), rename, touched, steps)
+    _move_state(stages, template.num_tasks * len(patterns), source, patterns[-1])
+
+
+def _address(core: CoreState, tensor: str, layer: int, target: int) -> int:
+    if not tensor:
+        return core.kv_address[target]
+    return core.plan.weights[tensor.replace(f"layer{layer}.", f"layer{target}.", 1)].address
+
+
+def _move_state(stages: list[Stage], shift: int, source: list[int], target: list[int]) -> None:
+    """What the last repetition leaves behind, as if it had been emitted."""
+    for stage in stages:
+        emission = stage.emission
+        for old, new in zip(source, target, strict=True):
+            for before, after in zip(stage.by_layer[old], stage.by_layer[new], strict=True):
+                emission.done[after.name] = [
+                    [task + shift for task in tasks] for tasks in emission.done[before.name]
+                ]
+                emission.spilled[after.name] = emission.spilled[before.name]
+        for core in emission.cores:
+            core.weights.shift(shift)
+            core.kv.shift(shift)
+
+
+def core_states(mapped: "Mapped", planned: "Planned", hardware: Hardware) -> dict[int, CoreState]:
+    """Emission state of every core that is used."""
+    states = {}
+    specs = hardware.cores()
+    for replica, stages in zip(mapped.works, mapped.groups, strict=True):
+        for works, cores in zip(replica, stages, strict=True):
+            for rank, core in enumerate(cores):
+                engines = specs[core].dma.engines
+                states[core] = _core_state(mapped, planned, works, rank, core, engines)
+    return states
+
+
+def _core_state(
+    mapped: "Mapped",
+    planned: "Planned",
+    works: list[StageWork],
+    rank: int,
+    core: int,
+    num_engines: int,
+) -> CoreState:
+    own, limit, cost = planned.plan.cores[core], planned.limits[core], mapped.costs[core]
+    own = _with_tied(own, works[0])
+    memory_id, spill_address = planned.spill_region(core)
+    address, resident, offset = {}, {}, 0
+    for layer in works[0].layers:
+        size = max(work.kv_bytes(layer, rank, cost) for work in works)
+        base = own.kv.address - own.sram_kv_bytes if own.kv else 0
+        address[layer] = base + offset
+        resident[layer] = min(size, max(0, own.sram_kv_bytes - offset))
+        offset += size
+    return CoreState(
+        core=core, cost=cost, plan=own, buffers=limit.buffers,
+        weights=Window(limit.weight_window_bytes), kv=Window(limit.kv_window_bytes),
+        memory_id=memory_id, spill_address=spill_address,
+        spill_limit_bytes=limit.spill_limit_bytes, num_engines=num_engines,
+        kv_address=address, kv_resident_bytes=resident,
+        kv_memory_id=own.kv.memory_id if own.kv else -1,
+    )  # fmt: skip
+
+
+def _with_tied(own, work: StageWork):
+    """A tied LM head reads the embedding's table."""
+    names = [op.name for op in work.ops if op.tied_to in own.weights]
+    tied = {name: own.weights["embedding"] for name in names}
+    return replace(own, weights={**own.weights, **tied})
+
+
+def placed_rows(mapped: "Mapped", planned: "Planned") -> list[dict]:
+    """One row a core: its place in the mapping and what it holds where."""
+    rows = []
+    for replica, stages in enumerate(mapped.groups):
+        for stage, cores in enumerate(stages):
+            for rank, core in enumerate(cores):
+                own = planned.plan.cores[core]
+                rows.append(
+                    {
+                        "core": core,
+                        "replica": replica,
+                        "stage": stage,
+                        "rank": rank,
+                        "resident_weights": len(own.resident),
+                        "memory_weight_bytes": sum(r.num_bytes for r in own.weights.values()),
+                        "sram_kv_bytes": own.sram_kv_bytes,
+                        "memory_kv_bytes": own.kv.num_bytes if own.kv else 0,
+                        "peak_sram_bytes": own.peak_sram_bytes,
+                    }
+                )
+    return rows
+
+
+__all__ = ["EMITTERS", "Part", "emit_program"]

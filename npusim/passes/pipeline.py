@@ -1,0 +1,169 @@
+"""An operator graph, a chip and a mapping → a Program, by one visible list of passes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from npusim.errors import CapacityError, SpecError
+from npusim.graph.ir import Op, ops_in_order
+from npusim.passes.choose import choose_scheme
+from npusim.passes.cut import check_parts, cut_graph
+from npusim.passes.demand import Limits, StageWork, core_demand, limits
+from npusim.passes.emit_kv import CacheShape, cache_shape
+from npusim.passes.emit_stages import emit_program
+from npusim.passes.notes import notes_of
+from npusim.passes.partition import Part, Scheme
+from npusim.passes.place import place_with_note
+from npusim.passes.plan import MemoryMap, MemoryPlan, plan_memory
+from npusim.passes.split import micro_batches, replicas
+from npusim.passes.stage import assign_stages
+from npusim.passes.tile import CoreCost, core_cost
+from npusim.program import Program, check
+from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import Dtypes, Parallel
+from npusim.units import format_bytes
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """The work of every group: works[replica][stage][micro-batch], cores of groups[replica][stage]."""
+
+    works: list[list[list[StageWork]]]
+    graphs: list[list[nx.DiGraph]]
+    groups: list[list[list[int]]]
+    scheme: Scheme
+    costs: Mapping[int, CoreCost]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Where everything lies: the memory plan and the buffer limits of every core."""
+
+    plan: MemoryPlan
+    limits: Mapping[int, Limits]
+    spills: Mapping[int, tuple[int, int]]
+
+    def spill_region(self, core: int) -> tuple[int, int]:
+        """(memory id, address) for activations that do not fit; (-1, 0) when all do."""
+        return self.spills.get(core, (-1, 0))
+
+
+def lower(
+    graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, placement: str, dtypes: Dtypes
+) -> Program:
+    """The task streams of one iteration.
+
+    Raises SpecError when the mapping cannot be used for this graph or chip, CapacityError when the
+    iteration does not fit the chip.
+    """
+    batches = [micro_batches(g, parallel.micro_batches) for g in replicas(graph, parallel.dp)]
+    stages = stages_of(graph, parallel.pp)
+    groups, place_note = place_with_note(placement, hardware, parallel.tp, parallel.pp, parallel.dp)
+    scheme, scheme_note = choose_scheme(graph, hardware, parallel, dtypes, groups[0][0])
+    works = [[partition(batch, scheme, stages) for batch in replica] for replica in batches]
+    mapped = Mapped(
+        [_by_stage(replica) for replica in works], batches, groups, scheme,
+        {core: core_cost(spec, dtypes) for core, spec in enumerate(hardware.cores())},
+    )  # fmt: skip
+    planned = plan(mapped, hardware)
+    program = emit_program(mapped, planned, hardware, parallel, dtypes)
+    program.notes[:0] = [n for n in (scheme_note, place_note) if n]
+    program.notes += notes_of(mapped, planned)
+    check(program)
+    return program
+
+
+def stages_of(graph: nx.DiGraph, pp: int) -> list[range]:
+    """Layers of every stage. What stands before the layers goes with the first stage, the rest
+    with the last."""
+    num_layers = len(graph.graph["layers"])
+    if not num_layers:
+        if pp > 1:
+            raise SpecError(f"pp must be 1 for work without layers, not {pp}", "parallel.pp")
+        return [range(0)]
+    return assign_stages(num_layers, pp)
+
+
+def partition(graph: nx.DiGraph, scheme: Scheme, stages: list[range]) -> list[StageWork]:
+    """The work of each stage."""
+    parts = cut_graph(graph, scheme)
+    check_parts(graph, parts, scheme.tp)
+    ops = ops_in_order(graph)
+    works = [_stage_work(tuple(own), parts, scheme) for own in _ops_by_stage(ops, stages)]
+    assert sum(len(work.ops) for work in works) == len(ops)
+    return works
+
+
+def _ops_by_stage(ops: list[Op], stages: list[range]) -> list[list[Op]]:
+    found: list[list[Op]] = [[] for _ in stages]
+    seen_layers = False
+    for op in ops:
+        seen_layers = seen_layers or op.layer >= 0
+        if op.layer < 0:
+            found[-1 if seen_layers else 0].append(op)
+        else:
+            found[next(i for i, stage in enumerate(stages) if op.layer in stage)].append(op)
+    return found
+
+
+def _stage_work(ops: tuple[Op, ...], parts: Mapping[str, Part], scheme: Scheme) -> StageWork:
+    by_layer: dict[int, list[Op]] = {}
+    for op in ops:
+        by_layer.setdefault(op.layer, []).append(op)
+    caches: dict[int, CacheShape | None] = {
+        layer: cache_shape(own) for layer, own in by_layer.items()
+    }
+    return StageWork(ops, parts, caches, scheme)
+
+
+def _by_stage(works: list[list[StageWork]]) -> list[list[StageWork]]:
+    """[micro-batch][stage] → [stage][micro-batch]."""
+    return [list(stage) for stage in zip(*works, strict=True)]
+
+
+def plan(mapped: Mapped, hardware: Hardware) -> Planned:
+    """Where weights and KV lie. First as if all of it fitted the scratchpads, which then need no
+    buffers for what streams; when it does not, with buffers."""
+    planned = _plan(mapped, hardware, streamed=False)
+    if any(c.weights or c.kv for c in planned.plan.cores.values()):
+        planned = _plan(mapped, hardware, streamed=True)
+    cores = {core for replica in mapped.groups for stage in replica for core in stage}
+    assert set(planned.plan.cores) == cores
+    return planned
+
+
+def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
+    demands, bounds = {}, {}
+    for replica, stages in zip(mapped.works, mapped.groups, strict=True):
+        for works, cores in zip(replica, stages, strict=True):
+            for rank, core in enumerate(cores):
+                cost = mapped.costs[core]
+                capacity = hardware.core(core).scratchpad.capacity_bytes
+                bounds[core] = limits(works, rank, cost, capacity, streamed)
+                demands[core] = core_demand(works, rank, cost, bounds[core])
+    placed = plan_memory(hardware, demands)
+    return Planned(placed, bounds, _spill_regions(placed.memory, bounds))
+
+
+def _spill_regions(memory: MemoryMap, bounds: Mapping[int, Limits]) -> dict[int, tuple[int, int]]:
+    """Room in memory for the activations that exceed the scratchpad.
+
+    Raises CapacityError for a core without memory.
+    """
+    regions = {}
+    reach: dict[int, int] = {}
+    for instance in memory.instances:
+        for core in instance.cores:
+            reach.setdefault(core, instance.memory_id)
+    for core, limit in bounds.items():
+        if not limit.spill_bytes:
+            continue
+        if core not in reach:
+            raise CapacityError(
+                f"core {core}: activations of {format_bytes(limit.spill_bytes // 2)} do not fit "
+                f"its scratchpad and it has no memory; use fewer tokens an iteration, raise tp or "
+                "scratchpad.capacity_mib"
+            )
+        regions[core] = (reach[core], memory.alloc(reach[core], limit.spill_bytes))
+    return regions
