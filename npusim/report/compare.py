@@ -11,8 +11,16 @@ from npusim.report.stalls import CAUSES
 from npusim.report.summary import Table
 from npusim.units import format_ps
 
-TOTALS = ("makespan_ps", "tokens_s", "flops_fraction", "memory_fraction", "load_bytes")
-TOTALS += ("store_bytes", "message_bytes", "flops")
+TOTALS = (
+    "makespan_ps",
+    "tokens_s",
+    "flops_fraction",
+    "memory_fraction",
+    "load_bytes",
+    "store_bytes",
+    "message_bytes",
+    "flops",
+)
 
 
 def read_result(path: str | Path) -> dict[str, Any]:

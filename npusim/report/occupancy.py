@@ -8,6 +8,7 @@ from npusim.program import LOAD, RECV
 from npusim.trace import Trace
 
 POINTS = 1_000
+RESIDENT_KEYS = ("resident_weight_bytes", "sram_kv_bytes")  # of Program.placed
 
 
 def occupancy(trace: Trace) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -15,7 +16,8 @@ def occupancy(trace: Trace) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     POINTS equal intervals of the makespan).
 
     Assumes that what a LOAD or RECV brings is held from its start to the end of the last task
-    that depends on it. Outputs of compute tasks are not in the program, so not counted.
+    that depends on it, on top of what the plan keeps there all the time. Outputs of compute tasks
+    are not in the program, so not counted.
     """
     program = trace.program
     kept = np.isin(program.kind, (LOAD, RECV)) & (trace.end_ps >= 0)
@@ -23,10 +25,20 @@ def occupancy(trace: Trace) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     rows = rows[np.argsort(program.core[rows], kind="stable")]
     bounds = np.searchsorted(program.core[rows], np.arange(len(trace.core_names) + 1))
     last_use = _last_use(trace)
+    base = _resident(trace)
     for core in range(len(trace.core_names)):
         mine = rows[bounds[core] : bounds[core + 1]]
         held = program.bytes[mine]
-        yield _levels(trace.start_ps[mine], last_use[mine], held, trace.makespan_ps)
+        times, level = _levels(trace.start_ps[mine], last_use[mine], held, trace.makespan_ps)
+        yield times, level + base[core]
+
+
+def _resident(trace: Trace) -> np.ndarray:
+    """Bytes of each core that the plan keeps in the scratchpad throughout (RESIDENT_KEYS)."""
+    base = np.zeros(len(trace.core_names), np.int64)
+    for row in trace.program.placed:
+        base[row["core"]] += sum(row.get(key, 0) for key in RESIDENT_KEYS)
+    return base
 
 
 def _last_use(trace: Trace) -> np.ndarray:

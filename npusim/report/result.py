@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from npusim.program import LOAD, RECV, SEND, STORE
-from npusim.report.stalls import CAUSES, run_stalls
+from npusim.report.stalls import CAUSES, run_stalls, stalls_by_trace
 from npusim.report.usage import operators, peak_flops_s, peak_memory_gb_s, summed
 from npusim.trace import Run
 from npusim.units import PS_PER_NS, PS_PER_S
@@ -25,8 +25,9 @@ LINK_FACTS = ("network", "gb_s")
 
 def result_dict(setup: "Setup", run: Run) -> dict[str, Any]:
     """The result of a run; the same input gives the same dict. Keys: schema.RESULT_KEYS."""
-    stall_ps = run_stalls(run)
-    uses = operators(run)
+    by_trace = stalls_by_trace(run)
+    stall_ps = run_stalls(run, by_trace)
+    uses = operators(run, by_trace)
     trace = run.iterations[-1].trace
     return {
         "schema_version": SCHEMA_VERSION,

@@ -23,7 +23,7 @@ TOTAL_KEYS = WORK_KEYS | {
     "tokens_s": "new_tokens a second of simulated time",
     "output_tokens_s": "output_tokens a second of simulated time",
     "flops_s": "flops a second of simulated time",
-    "peak_flops_s": "all arrays of the chip, at the activations' data type",
+    "peak_flops_s": "all arrays of the chip, at the rate of the weights' data type",
     "flops_fraction": "flops_s / peak_flops_s",
     "memory_gb_s": "load and store bytes a nanosecond of simulated time",
     "peak_memory_gb_s": "all memory instances of the chip",

@@ -39,18 +39,20 @@ def stalls(trace: Trace) -> Stalls:
     return Stalls(cores_ps, ops_ps)
 
 
-def run_stalls(run: Run) -> np.ndarray:
+def stalls_by_trace(run: Run) -> dict[int, Stalls]:
+    """Stalls of each trace of a run, once each, by `id(trace)`."""
+    traces = {id(i.trace): i.trace for i in run.iterations}
+    return {key: stalls(trace) for key, trace in traces.items()}
+
+
+def run_stalls(run: Run, by_trace: dict[int, Stalls]) -> np.ndarray:
     """int64 (cores, CAUSES) over all iterations; rows sum to the run's makespan.
 
     Assumes that layers which were reused, not simulated, stall like those that were simulated.
     """
-    known: dict[int, np.ndarray] = {}
     total = np.zeros((len(run.iterations[0].trace.core_names), len(CAUSES)), np.int64)
     for iteration in run.iterations:
-        key = id(iteration.trace)
-        if key not in known:
-            known[key] = stalls(iteration.trace).cores_ps
-        total += stretch(known[key], iteration)
+        total += stretch(by_trace[id(iteration.trace)].cores_ps, iteration)
     total[:, IDLE] += run.makespan_ps - total.sum(axis=1)
     return total
 

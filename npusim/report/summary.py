@@ -139,7 +139,7 @@ def _stalls(result: dict[str, Any]) -> Table:
     for cause in CAUSES:
         values = np.array([core[f"{cause}_ps"] for core in cores], float)
         worst = int(values.argmax())
-        worst_text = f"{_percent(values[worst] / makespan)}  {cores[worst]['name']}"
+        worst_text = f"{_percent(values[worst] / makespan)}  core {cores[worst]['name']}"
         name = cause.replace("_", " ")
         rows.append(
             [name, _percent(values.mean() / makespan), format_ps(values.mean()), worst_text]

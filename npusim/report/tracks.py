@@ -136,7 +136,7 @@ def timeline(setup: "Setup", run: Run) -> Timeline:
     """Lays out the tracks of a run; its events are made anew at each `events()`."""
     del setup  # names and numbers are all in the trace
     trace = run.iterations[0].trace
-    cores = [Group(_title(name), CORES) for name in trace.core_names]
+    cores = [Group(_core_group(name), CORES) for name in trace.core_names]
     tables = _Tables([Group(CHIP), *cores, Group(MEMORY), Group(NOC)])
     tables.track(CHIP, "iterations", 0)
     views: dict[int, _View] = {}
@@ -159,8 +159,8 @@ def timeline(setup: "Setup", run: Run) -> Timeline:
     return Timeline(tables.groups, tracks, strings, run.makespan_ps, events)
 
 
-def _title(name: str) -> str:
-    return name[:1].upper() + name[1:]
+def _core_group(name: str) -> str:
+    return f"Core {name}"
 
 
 def _label(iteration: Iteration) -> str:
@@ -206,7 +206,7 @@ def _task_tracks(trace: Trace, rows: np.ndarray, tables: _Tables) -> np.ndarray:
         chosen = order[first:last]
         core, its_unit = divmod(int(queue[chosen[0]]), RECV_UNIT + 1)
         lane = lanes(trace.start_ps[rows[chosen]], trace.end_ps[rows[chosen]])
-        group, name = _title(trace.core_names[core]), unit_name(its_unit)
+        group, name = _core_group(trace.core_names[core]), unit_name(its_unit)
         rank = its_unit if its_unit != VECTOR_UNIT else FIRST_DMA_UNIT - 1  # behind the arrays
         ids = [tables.track(group, name, rank, i) for i in range(int(lane.max()) + 1)]
         track[chosen] = np.array(ids)[lane]
@@ -254,7 +254,7 @@ def _counts(trace: Trace, tables: _Tables) -> list[Counts]:
     for core, (times, num_bytes) in enumerate(occupancy(trace)):
         if len(times):
             track = tables.track(
-                _title(trace.core_names[core]), "scratchpad", RECV_UNIT + 1, unit="bytes"
+                _core_group(trace.core_names[core]), "scratchpad", RECV_UNIT + 1, unit="bytes"
             )
             found.append(Counts(track, times, num_bytes.astype(float)))
     return found

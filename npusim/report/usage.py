@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npusim.program import LOAD, NONE, SEND, STORE, OpRow
-from npusim.report.stalls import stalls
+from npusim.report.stalls import Stalls
 from npusim.trace import Iteration, Run, Trace
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def short_name(op: OpRow) -> str:
     return op.name if op.layer == NONE else LAYER_PREFIX.sub("", op.name)
 
 
-def operators(run: Run) -> list[OperatorUse]:
-    """Work by operator, in order of first appearance."""
+def operators(run: Run, by_trace: dict[int, Stalls]) -> list[OperatorUse]:
+    """Work by operator, in order of first appearance; `by_trace` from stalls_by_trace()."""
     known: dict[int, np.ndarray] = {}
     found: dict[tuple[str, str, str], OperatorUse] = {}
     for iteration in run.iterations:
         trace = iteration.trace
         if id(trace) not in known:
-            known[id(trace)] = _work(trace)
+            known[id(trace)] = _work(trace, by_trace[id(trace)])
         work = _with_reused_layers(known[id(trace)], iteration)
         for op, values in zip(trace.program.ops, work.tolist(), strict=True):
             key = (short_name(op), op.kind, op.phase)
@@ -70,7 +70,7 @@ def operators(run: Run) -> list[OperatorUse]:
     return list(found.values())
 
 
-def _work(trace: Trace) -> np.ndarray:
+def _work(trace: Trace, stalled: Stalls) -> np.ndarray:
     """int64 (ops, WORK_COLUMNS) of one trace."""
     program = trace.program
     op, kind, num_bytes = program.op, program.kind, program.bytes
@@ -80,7 +80,7 @@ def _work(trace: Trace) -> np.ndarray:
     for column, one_kind in ((2, LOAD), (3, STORE), (4, SEND)):
         chosen = kind == one_kind
         np.add.at(work[:, column], op[chosen], num_bytes[chosen])
-    work[:, 5:9] = stalls(trace).ops_ps
+    work[:, 5:9] = stalled.ops_ps
     ran = trace.end_ps >= 0
     first = np.full(len(work), np.iinfo(np.int64).max)
     last = np.zeros(len(work), np.int64)
@@ -113,8 +113,8 @@ def summed(run: Run, table: str, skip: tuple[str, ...] = ()) -> dict[str, np.nda
 
 
 def peak_flops_s(setup: "Setup") -> float:
-    """FLOP/s of all arrays of the chip at the activations' data type, two a MAC."""
-    dtype = setup.scenario.dtype.activations
+    """FLOP/s of all arrays of the chip at the rate of the weights' data type, two a MAC."""
+    dtype = setup.scenario.dtype.weights
     total = 0.0
     for core in setup.hardware.cores():
         arrays = core.arrays

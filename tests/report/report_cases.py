@@ -87,7 +87,7 @@ def make_trace(program, start, end, makespan=None, num_cores=2, **more):
         cores={name: np.array(zeros) for name in CORE_KEYS},
         channel_names=[f"hbm[{c}] channel 0" for c in range(num_cores)],
         link_names=[f"link {c}" for c in range(num_cores)],
-        core_names=[f"core 0,{c}" for c in range(num_cores)],
+        core_names=[f"0,{c}" for c in range(num_cores)],
         **more,
     )
 
