@@ -143,7 +143,9 @@ class SpanLog:
             yield np.frombuffer(self._file.read(count * size), SPAN_DTYPE)
         yield from self._chunks
 
-    def __len__(self) -> int:
+    @property
+    def num_spans(self) -> int:
+        """Not `__len__`: a log that is still empty would count as none at all."""
         return self._spooled + self._in_memory
 
     def _spool(self) -> None:

@@ -17,8 +17,9 @@ def test_spans_come_back_in_order_whether_spooled_or_not(memory_spans):
     assert np.concatenate(list(log.chunks()))["start_ps"].tolist() == list(range(7))
     log.append(spans(7, 2))
     assert np.concatenate(list(log.chunks()))["start_ps"].tolist() == list(range(9))
-    assert len(log) == 9
+    assert log.num_spans == 9
 
 
-def test_an_empty_log_has_no_chunks():
-    assert list(SpanLog().chunks()) == [] and len(SpanLog()) == 0
+def test_an_empty_log_has_no_chunks_but_is_a_log():
+    log = SpanLog()
+    assert list(log.chunks()) == [] and log.num_spans == 0 and log
