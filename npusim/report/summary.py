@@ -88,7 +88,7 @@ def _memory_lever(result: dict[str, Any]) -> str:
 def _compute_lever(result: dict[str, Any]) -> str:
     if result["totals"]["flops_fraction"] > 0.5:
         return "Lever: more or faster arrays, or operands of a faster data type."
-    return "Lever: arrays are badly filled; larger tiles, another dataflow, or more vector lanes."
+    return "Lever: arrays are badly filled; a larger batch, another dataflow, or more vector lanes."
 
 
 def _noc_lever(result: dict[str, Any]) -> str:
