@@ -1,12 +1,13 @@
 """Wiring + Tasks → Outcome, by plain simpy processes."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 
 from npusim.engine.reference.chip import Chip
 from npusim.engine.reference.clock import Phase
-from npusim.engine.reference.counters import bin_length
+from npusim.engine.reference.counters import SPAN, bin_length
 from npusim.engine.reference.dram import READ, WRITE
 from npusim.engine.reference.queues import ComputeQueue, DmaQueue, Queue
 from npusim.engine.reference.waiting import who_waits
@@ -16,12 +17,12 @@ from npusim.engine.tables import INT, NONE, RECV, Outcome, Tasks, Wiring
 def run(
     wiring: Wiring,
     tasks: Tasks,
-    record_spans: list | None = None,
+    on_spans: Callable[[np.ndarray], None] | None = None,
     shuffle: random.Random | None = None,
 ) -> Outcome:
     """Runs the tasks to their end, or until nothing can proceed (then `waiting` says why).
 
-    `record_spans` gets (track, task, start_ps, end_ps, bytes) of each busy interval, by track.
+    `on_spans` is given an array of SPAN rows at the end: busy intervals, track by track.
     `shuffle` puts the events of one phase of one tick in a random order, for tests.
     """
     chip = Chip(wiring, tasks, shuffle)
@@ -31,8 +32,8 @@ def run(
     ]
     chip.clock.start(_first_tick(chip, queues))
     chip.clock.env.run()
-    if record_spans is not None:
-        record_spans.extend(_spans(chip))
+    if on_spans is not None:
+        on_spans(_spans(chip))
     return _outcome(chip, queues)
 
 
@@ -103,8 +104,8 @@ def _core_totals(chip: Chip, queues: list[Queue]) -> dict[str, np.ndarray]:
     }
 
 
-def _spans(chip: Chip) -> list[tuple[int, int, int, int, int]]:
+def _spans(chip: Chip) -> np.ndarray:
     """Channels' spans (kept in ps), then links' (kept in ticks)."""
     of_channels = [span for c in chip.channels for span in c.track.spans(int)]
     of_links = [span for link in chip.network.links for span in link.track.spans(chip.clock.ps)]
-    return of_channels + of_links
+    return np.array(of_channels + of_links, SPAN)
