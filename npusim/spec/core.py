@@ -1,6 +1,6 @@
 """Core part of hardware YAML → `Core`: arrays, vector unit, SFU, scratchpad, DMA engines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
@@ -55,7 +55,7 @@ class Scratchpad(Spec):
         return self.banks * self.bank_bytes_per_cycle
 
     @model_validator(mode="after")
-    def _holds_a_block(self):
+    def _holds_a_block(self) -> Self:
         if self.block_bytes > self.capacity_bytes:
             raise at(
                 ("block_bytes",),
@@ -93,7 +93,7 @@ class Core(Spec):
         return clock_khz(self.clock_mhz)
 
     @model_validator(mode="after")
-    def _scratchpad_holds_a_unit(self):
+    def _scratchpad_holds_a_unit(self) -> Self:
         if self.dma.unit_bytes > self.scratchpad.capacity_bytes:
             raise at(
                 ("dma", "unit_bytes"),

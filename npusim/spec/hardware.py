@@ -3,7 +3,7 @@
 A core is named by its id, `row * columns + column`, or by `[row, column]` in files.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 
@@ -86,7 +86,7 @@ class Noc(Spec):
         return self.link_bytes_per_cycle * self.clock_mhz / 1000
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         if self.min_packet_bytes > self.max_packet_bytes:
             raise at(
                 ("min_packet_bytes",),
@@ -113,7 +113,7 @@ class Hardware(Spec):
     noc: Noc
 
     @model_validator(mode="after")
-    def _names_differ(self):
+    def _names_differ(self) -> Self:
         for key in ("core_groups", "memories"):
             names = [item.name for item in getattr(self, key)]
             for index, name in enumerate(names):
@@ -122,7 +122,7 @@ class Hardware(Spec):
         return self
 
     @model_validator(mode="after")
-    def _groups_cover_the_mesh(self):
+    def _groups_cover_the_mesh(self) -> Self:
         owner: dict[int, CoreGroup] = {}
         for index, group in enumerate(self.core_groups):
             place = ("core_groups", index, "cores")
@@ -141,7 +141,7 @@ class Hardware(Spec):
         return self
 
     @model_validator(mode="after")
-    def _memories_fit_the_mesh(self):
+    def _memories_fit_the_mesh(self) -> Self:
         for index, memory in enumerate(self.memories):
             for port_index, port in enumerate(memory.ports):
                 self._id_at(port.at, ("memories", index, "ports", port_index, "at"))

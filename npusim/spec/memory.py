@@ -1,6 +1,6 @@
 """Memory part of hardware YAML → `Memory`: channels, their timing, and which cores reach them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 
@@ -55,7 +55,7 @@ class DramTiming(Spec):
         return self.bank_groups * self.banks_per_group
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         if self.t_refi_ns and self.t_rfc_ns >= self.t_refi_ns:
             raise at(
                 ("t_rfc_ns",), f"must be below t_refi_ns {self.t_refi_ns:g}, not {self.t_rfc_ns:g}"
@@ -111,7 +111,7 @@ class Memory(Spec):
         return self.channels * self.timing.channel_gb_s
 
     @model_validator(mode="after")
-    def _ports_match(self):
+    def _ports_match(self) -> Self:
         if self.attach == "edge" and not self.ports:
             raise at(("attach",), "edge needs ports, a list of {at: [row, column]}")
         if self.attach != "edge" and self.ports:
@@ -130,7 +130,7 @@ class Memory(Spec):
         return self
 
     @model_validator(mode="after")
-    def _sizes_match(self):
+    def _sizes_match(self) -> Self:
         burst, least = self.timing.burst_bytes, self.channels * self.interleave_bytes
         if self.interleave_bytes % burst:
             raise at(

@@ -1,6 +1,6 @@
 """Scenario YAML → `Scenario`: which chip, which model, which workload, mapped how."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
@@ -39,7 +39,7 @@ class LlmWorkload(Spec):
     requests: tuple[tuple[Tokens, Annotated[StrictInt, Field(ge=0, le=100_000_000)]], ...] = ()
 
     @model_validator(mode="after")
-    def _phase_has_its_lengths(self):
+    def _phase_has_its_lengths(self) -> Self:
         needed = {
             "prefill": ["prompt_tokens"],
             "decode": ["context_tokens"],
@@ -56,7 +56,7 @@ class LlmWorkload(Spec):
         return self
 
     @model_validator(mode="after")
-    def _requests_stand_alone(self):
+    def _requests_stand_alone(self) -> Self:
         if self.requests and self.phase == "generate":
             raise at(
                 ("requests",),
@@ -117,7 +117,7 @@ class MemoryWorkload(Spec):
     span_bytes: Bytes | None = None
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         if self.cores is not None and "core" in self.model_fields_set:
             raise at(("core",), "does not go with cores; give one of the two")
         if self.span_bytes is not None and self.span_bytes < self.request_bytes:
@@ -175,7 +175,7 @@ class Scenario(Spec):
     seed: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)] = 0
 
     @model_validator(mode="after")
-    def _llm_needs_model(self):
+    def _llm_needs_model(self) -> Self:
         if self.workload.kind == "llm" and self.model is None:
             raise at(("model",), "is missing; workload kind llm needs it")
         return self
