@@ -47,8 +47,15 @@ class Context:
     setup: Setup
     record_spans: bool
     progress: Progress
+    num_steps: int
+    num_begun: int = 0
     cpu_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def begin(self, step: Step) -> None:
+        """Tells the user that the machine starts on `step`: what can be refused was not."""
+        self.progress(step.label, self.num_begun, self.num_steps)
+        self.num_begun += 1
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -69,26 +76,26 @@ def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | N
     token i. Raises SpecError, CapacityError or DeadlockError.
     """
     _check_fidelity(setup)
-    context = Context(setup, record_spans, progress or (lambda label, done, total: None))
     steps = steps_of(setup.scenario.workload)
+    context = Context(setup, record_spans, progress or _silent, len(steps))
     if setup.scenario.reuse and len(steps) > 3:
         prompt, *decodes = steps
-        context.progress(prompt.label, 0, len(steps))
         iterations = [_simulate_step(context, prompt), *_interpolated(context, decodes)]
     else:
-        iterations = []
-        for step in steps:
-            context.progress(step.label, len(iterations), len(steps))
-            iterations.append(_simulate_step(context, step))
+        iterations = [_simulate_step(context, step) for step in steps]
     _set_starts(iterations)
     return Run(iterations, context.notes, context.cpu_s)
+
+
+def _silent(label: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def _check_fidelity(setup: Setup) -> None:
     """SpecError for a level that the machine does not have."""
     for name, level in setup.scenario.fidelity:
         if level != "transaction":
-            raise SpecError(f"must be transaction, not {level!r}", f"fidelity.{name}")
+            raise SpecError(f"fidelity.{name} must be transaction, not {level!r}")
 
 
 def steps_of(workload: Any) -> list[Step]:
@@ -114,6 +121,7 @@ def _simulate_step(context: Context, step: Step) -> Iteration:
     program = LOWERINGS[context.setup.scenario.workload.kind](context, step)
     for note in program.notes:
         context.note(note)
+    context.begin(step)
     if context.setup.scenario.reuse:
         reused = _with_reused_layers(context, step, program)
         if reused:
@@ -175,7 +183,6 @@ def _interpolated(context: Context, steps: list[Step]) -> list[Iteration]:
     done: dict[int, Iteration] = {}
 
     def measure(index: int) -> int:
-        context.progress(steps[index].label, len(done) + 1, len(steps) + 1)
         done[index] = _simulate_step(context, steps[index])
         return done[index].makespan_ps
 

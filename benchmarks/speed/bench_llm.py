@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 
 MEASURE = Path(__file__).with_name("measure.py")
-LLAMA = ["hw=npu_large_core", "model=llama-3.1-8b", "parallel.tp=64"]
-PREFILL = ["workload={kind: llm, phase: prefill, prompt_tokens: 2048}"]
-DECODE = ["workload={kind: llm, phase: decode, context_tokens: 2048}"]
+PREFILL = ["workload.prompt_tokens=2048"]  # of the quickstart: llama-3.1-8b, 64 cores, tp 64
+DECODE = ["workload.batch=1"]
 # name: (scenario, overrides, CPU seconds aimed at, MiB aimed at)
 CASES = {
     "quickstart": ("quickstart", [], 5, 2048),
-    "llama-3.1-8b prefill 2048, tp 64": ("quickstart", LLAMA + PREFILL, 20, 2048),
-    "the same, --reuse": ("quickstart", [*LLAMA, *PREFILL, "reuse=true"], 2, 2048),
-    "llama-3.1-8b decode at 2048, tp 64": ("quickstart", LLAMA + DECODE, 6, 2048),
-    "the same step, --reuse": ("quickstart", [*LLAMA, *DECODE, "reuse=true"], 1, 2048),
+    "llama-3.1-8b prefill 2048, tp 64": ("quickstart", PREFILL, 20, 2048),
+    "the same, --reuse": ("quickstart", [*PREFILL, "reuse=true"], 2, 2048),
+    "llama-3.1-8b decode at 2048, tp 64": ("decode", DECODE, 6, 2048),
+    "the same step, --reuse": ("decode", [*DECODE, "reuse=true"], 1, 2048),
     "qwen3-4b, 16 layers, tp 4 x pp 16, 256 in 20 out": ("qwen3_4b_pp16", [], 10, 1024),
     "one llama-3-8b layer, 128 tokens, tpuv4-like": ("onnxim_layer", [], 1, 1024),
 }

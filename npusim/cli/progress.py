@@ -10,10 +10,12 @@ COMPILE_ABOUT_S = 10
 
 
 class Progress:
-    """Context manager whose `update(label, done, total)` shows how far a simulation is."""
+    """Context manager whose `update(label, done, total)` shows how far a simulation is. The first
+    update says whether the kernels of `engine` must be compiled."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIO, engine: str):
         self._stream = stream
+        self._engine: str | None = engine
         self._on_terminal = stream.isatty()
         self._shown_s = time.monotonic() - LINE_EVERY_S + FIRST_LINE_AFTER_S
 
@@ -27,6 +29,9 @@ class Progress:
 
     def update(self, label: str, done: int, total: int) -> None:
         """`done` of `total` iterations are simulated, the one called `label` begins."""
+        if self._engine:
+            announce_compilation(self._engine)
+            self._engine = None
         text = f"simulating {label} ({done + 1} of {total})" if total > 1 else f"simulating {label}"
         if self._on_terminal:
             self._stream.write(f"\r\033[K{text}")

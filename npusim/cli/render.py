@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from npusim.report.summary import Summary, Table
 
 WIDTH_WITHOUT_TERMINAL = 120
+FIRST_COLUMN_WIDTH = 12  # at least, where a narrow terminal makes names fold
 
 
 def console() -> Console:
@@ -35,7 +36,10 @@ def print_table(screen: Console, table: Table) -> None:
     """The first column stands to the left, the others to the right."""
     view = RichTable(title=escape(table.title), title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(table.columns):
-        view.add_column(escape(name), justify="right" if index else "left", overflow="fold")
+        if index:
+            view.add_column(escape(name), justify="right", no_wrap=True)
+        else:
+            view.add_column(escape(name), overflow="fold", min_width=FIRST_COLUMN_WIDTH)
     for row in table.rows:
         view.add_row(*(escape(cell) for cell in row))
     screen.print()

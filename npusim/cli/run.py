@@ -99,11 +99,10 @@ def _check_writable(folder: Path, option: str) -> None:
 
 def _simulate(setup: Any, record_spans: bool) -> Any:
     """simulate() with a word on stderr about what takes long."""
-    from npusim.cli.progress import Progress, announce_compilation
+    from npusim.cli.progress import Progress
     from npusim.simulate import simulate
 
-    announce_compilation(setup.scenario.engine)
-    with Progress(sys.stderr) as progress:
+    with Progress(sys.stderr, setup.scenario.engine) as progress:
         return simulate(setup, record_spans=record_spans, progress=progress.update)
 
 

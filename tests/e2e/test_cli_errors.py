@@ -77,17 +77,29 @@ def test_bad_input_costs_one_line_and_writes_nothing(name, bad_folder, npusim):
     assert listing(bad_folder) == before
 
 
+SCRATCHPAD = "hw.core_groups.0.core.scratchpad"
 CANNOT_PROCEED = {
-    "model does not fit": ("hw.memories.0.capacity_gib=0.0001", "raise"),
-    "buffers do not fit": ("hw.core_groups.0.core.scratchpad.capacity_mib=0.001", ""),
+    "weights do not fit": (
+        ["model.intermediate_size=65536", "hw.memories.0.capacity_gib=0.01"],
+        "weights and KV need",
+    ),
+    "KV cache does not fit": (
+        ["workload.context_tokens=5000000"],
+        "weights and KV need",
+    ),
+    "buffers do not fit": (
+        [f"{SCRATCHPAD}.capacity_mib=0.002", "hw.core_groups.0.core.dma.unit_bytes=64"],
+        "scratchpad",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CANNOT_PROCEED)
 def test_what_cannot_proceed_costs_one_line_and_exit_code_1(name, folder, npusim):
-    override, expected = CANNOT_PROCEED[name]
+    overrides, expected = CANNOT_PROCEED[name]
     before = listing(folder)
-    done = npusim(*RUN, "--out", "out", "--set", override)
+    flags = [part for override in overrides for part in ("--set", override)]
+    done = npusim(*RUN, "--out", "out", *flags)
     assert done.code == 1, (done.out, done.err)
     assert done.err.startswith("error: ") and done.err.count("\n") == 1
     assert expected in done.err

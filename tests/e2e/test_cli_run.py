@@ -128,7 +128,8 @@ def test_a_reader_that_goes_away_is_no_error(folder):
 def test_a_failed_run_leaves_the_old_result(folder, npusim):
     assert npusim("run", "llm.yaml", "--out", "out").code == 0
     before = (folder / "out" / "result.json").read_bytes()
-    failed = npusim("run", "llm.yaml", "--out", "out", "--set", "hw.memories.0.capacity_gib=1e-6")
+    too_large = ["--set", "workload.prompt_tokens=10000000"]
+    failed = npusim("run", "llm.yaml", "--out", "out", *too_large)
     assert failed.code == 1 and failed.err.startswith("error: ")
     assert (folder / "out" / "result.json").read_bytes() == before
     assert os.listdir(folder / "out") == ["result.json"]
