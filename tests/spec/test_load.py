@@ -1,6 +1,7 @@
 """Loading: names and paths, base files, overrides."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,14 @@ def test_specs_are_hashable_by_value():
     assert one == two and hash(one) == hash(two)
     assert hash(one) != hash(other)
     assert hash(load_scenario(None, ["hw.noc.clock_mhz=1"])) is not None
+
+
+def test_chip_of_the_readme_loads(folder):
+    readme = (Path(__file__).parents[2] / "hw_configs/README.md").read_text()
+    (folder / "mine.yaml").write_text(readme.split("```yaml\n")[1].split("```")[0])
+    chip = load_hardware("mine.yaml")
+    assert (chip.mesh.rows, chip.mesh.columns, chip.noc.link_gb_s) == (4, 8, 320)
+    assert chip.memories[0].gb_s == 8 * 32
 
 
 def test_yaml_is_1_2(write_chip):
