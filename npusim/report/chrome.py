@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import orjson
 
-from npusim.report.tracks import Counts, Slices, Timeline
+from npusim.report.events import Counts, Slices, Timeline
 from npusim.units import PS_PER_NS
 
 

@@ -17,8 +17,8 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (
     TrackEvent,
 )
 
+from npusim.report.events import Counts, Slices, Timeline
 from npusim.report.protobuf import Rows
-from npusim.report.tracks import Counts, Slices, Timeline
 from npusim.units import PS_PER_NS
 
 SEQUENCE = 1

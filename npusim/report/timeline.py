@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, cast
 
 from npusim.errors import SpecError
 from npusim.report.chrome import chrome_chunks
-from npusim.report.tracks import Timeline, timeline
+from npusim.report.events import Timeline
+from npusim.report.tracks import timeline
 from npusim.trace import Run
 
 if TYPE_CHECKING:

@@ -1,9 +1,6 @@
-"""Setup and Run → a Timeline: groups, tracks and a stream of slices and counter values.
+"""Setup and Run → a Timeline: every core's units, channels and links as tracks with their events."""
 
-Both file formats are written from it. Times are kept in ps; the formats hold whole nanoseconds.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,6 +18,7 @@ from npusim.program import (
     UNITS_PER_CORE,
     VECTOR_UNIT,
 )
+from npusim.report.events import Counts, Group, Slices, Timeline, Track
 from npusim.report.lanes import lanes
 from npusim.report.occupancy import occupancy
 from npusim.report.usage import short_name
@@ -37,60 +35,6 @@ COUNTED = (
     ("memory bandwidth", "channel_bins"),
     ("NoC bandwidth", "link_bins"),
 )
-
-
-@dataclass(frozen=True)
-class Group:
-    """Tracks that belong together: a core, or all channels. `section`: groups that are alike."""
-
-    name: str
-    section: str = ""
-
-
-@dataclass(frozen=True)
-class Track:
-    """A row of the timeline. A counter has a `unit`; the slices of others never overlap, so
-    tracks of one `name` in one group are lanes of the same thing. `group` indexes groups; `rank`
-    orders the tracks of a group."""
-
-    name: str
-    group: int
-    rank: int
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Slices:
-    """Slices, by start in each track. `name` and `texts` index Timeline.strings. `flow`: 0, or
-    +id where an arrow starts and -id where it ends."""
-
-    track: np.ndarray
-    start_ps: np.ndarray
-    end_ps: np.ndarray
-    name: np.ndarray
-    texts: dict[str, np.ndarray]
-    numbers: dict[str, np.ndarray]
-    flow: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Values of one counter track from given times on."""
-
-    track: int
-    time_ps: np.ndarray
-    value: np.ndarray
-
-
-@dataclass
-class Timeline:
-    """Groups in order, tracks, the strings that slices refer to, and `events()`."""
-
-    groups: list[Group]
-    tracks: list[Track]
-    strings: list[str]
-    end_ps: int
-    events: Callable[[], Iterator[Slices | Counts]]
 
 
 @dataclass
@@ -254,7 +198,7 @@ def _counts(trace: Trace, tables: _Tables) -> list[Counts]:
     for core, (times, num_bytes) in enumerate(occupancy(trace)):
         if len(times):
             track = tables.track(
-                _core_group(trace.core_names[core]), "scratchpad", RECV_UNIT + 1, unit="bytes"
+                _core_group(trace.core_names[core]), "scratchpad", RECV_UNIT - 1, unit="bytes"
             )
             found.append(Counts(track, times, num_bytes.astype(float)))
     return found
