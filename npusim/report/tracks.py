@@ -1,4 +1,4 @@
-"""Setup and Run → a Timeline: every core's units, channels and links as tracks with their events."""
+"""Setup and Run → a Timeline: units of cores, channels and links as tracks, with their events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
