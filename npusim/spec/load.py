@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from npusim.errors import SpecError
+from npusim.errors import SpecError, pick
 from npusim.spec.base import Spec
 from npusim.spec.explain import explain
 from npusim.spec.files import bundled, find, read_tree, with_bases
 from npusim.spec.hardware import Hardware
-from npusim.spec.scenario import Scenario
+from npusim.spec.scenario import MemoryWorkload, Scenario
 from npusim.spec.schema import schema
 from npusim.spec.tree import Node, parse, plain, put, rooted
 
@@ -210,13 +210,15 @@ def _core_id(hardware: Hardware, name: str, core: int | tuple[int, int]) -> int:
 
 
 def _check_memory(scenario: Scenario, hardware: Hardware) -> None:
-    name = getattr(scenario.workload, "memory", None)
-    names = [memory.name for memory in hardware.memories]
-    if name is not None and name not in names:
-        raise SpecError(
-            f"workload.memory must be one of {', '.join(names) or 'none'}, not {name!r}"
-        )
-    if scenario.workload.kind == "memory" and not names:
-        raise SpecError(
-            f"workload kind memory needs a chip with memories; {hardware.name} has none"
-        )
+    """The memory of a memory workload (the first, when it names none) serves its cores."""
+    work = scenario.workload
+    if not isinstance(work, MemoryWorkload):
+        return
+    table = {memory.name: memory for memory in hardware.memories}
+    if not table:
+        raise SpecError(f"workload kind memory needs a memory; {hardware.name} has none")
+    memory = pick(table, work.memory or next(iter(table)), "workload.memory")
+    served = set(hardware.cores_of(memory))
+    for core in map(hardware.core_id, work.cores or (work.core,)):
+        if core not in served:
+            raise SpecError(f"workload.memory must serve core {core}; {memory.name} does not")

@@ -148,7 +148,7 @@ WORKLOADS = [
     ("workload={kind: memory, bytes: 3, cores: []}", "workload.cores must not be empty"),
     (
         "workload={kind: memory, bytes: 3, memory: hbn}",
-        "workload.memory must be one of hbm, not 'hbn'",
+        "workload.memory must be one of hbm, not 'hbn'; did you mean 'hbm'?",
     ),
     (
         "workload={kind: memory, bytes: 3, core: 1, cores: [2]}",
@@ -206,13 +206,20 @@ def test_override_is_refused_in_one_line(folder, text, error):
         ),
         (
             ["hw.memories=[]", "workload={kind: memory, bytes: 9}"],
-            "kind memory needs a chip with memories",
+            "kind memory needs a memory; npu_large_core has none",
         ),
     ],
 )
 def test_keys_that_contradict_one_another(folder, overrides, text):
     with pytest.raises(SpecError, match=text):
         resolve(load_scenario(None, overrides))
+
+
+def test_memory_must_serve_the_core():
+    overrides = ["hw=npu_hetero_pd", "workload={kind: memory, bytes: 64, core: [7, 7]}"]
+    with pytest.raises(SpecError, match=r"memory must serve core 63; hbm_prefill does not"):
+        resolve(load_scenario(None, overrides))
+    assert resolve(load_scenario(None, [*overrides, "workload.memory=hbm_decode"]))
 
 
 @pytest.mark.parametrize(
