@@ -1,134 +1,152 @@
 """The loop of the fast engine: tick after tick, phase after phase."""
 
-from npusim.engine.dram import flush_channel_span, serve_channel
+from npusim.engine.dram import serve_channel, touch_channel
 from npusim.engine.kernel import entry, kernel
-from npusim.engine.network import arbitrate, flush_link_span
-from npusim.engine.tables import NONE, NUM_BINS
-from npusim.engine.streams import (
-    became_ready,
-    channel_event,
-    drain_chain,
-    link_event,
-    packet_event,
-    queue_event,
-    run_port,
-    run_queue,
-    send_acks,
+from npusim.engine.layout import (
+    AT_ROUTER,
+    BEGUN,
+    C_TOUCHED,
+    CHANNEL_OPEN,
+    COMPUTE_OVER,
+    DMA_TIMER,
+    DUE,
+    EVENT,
+    EVENTS,
+    FIRST_SOURCE,
+    K_OPEN,
+    K_TOUCHED,
+    KEEP_SPANS,
+    L_FROM,
+    L_PACKET,
+    L_TOUCHED,
+    MESSAGE,
+    N_CHANNELS,
+    N_LINKS,
+    N_PORTS,
+    N_QUEUES,
+    NEXT_EVENT,
+    NIL,
+    NOW,
+    NUM_CHANNELS,
+    NUM_LINKS,
+    NUM_SPANS,
+    NUM_TASKS,
+    P_KIND,
+    PENDING,
+    Q_TOUCHED,
+    T_SIZE,
+    T_WAITS,
+    TAIL_LEFT,
+    TASKS,
+    TASKS_LEFT,
+    W_CHANNELS,
+    W_LINKS,
+    W_PORTS,
+    W_QUEUES,
 )
+from npusim.engine.network import arbitrate, tail_left
+from npusim.engine.ports import packet_event, run_port, unit_injected
+from npusim.engine.queues import compute_over, run_queue, timer_over
+from npusim.engine.record import flush_all
+from npusim.engine.tasks import became_ready, drain_chain, send_acks
 from npusim.engine.wheel import next_tick, schedule, take_slot
 
 DONE, STUCK, SPANS_FULL, LIMIT = range(4)
 
 
 @kernel
-def _dispatch(m, event):
+def _dispatch(A, entity, event):
     """Phase A for one event."""
-    if event < m.first_channel:
-        link_event(m, event)
-    elif event >= m.first_packet:
-        packet_event(m, event - m.first_packet)
-    elif event >= m.first_queue:
-        queue_event(m, event - m.first_queue)
-    else:
-        channel_event(m, event - m.first_channel)
+    if event >= AT_ROUTER:
+        packet_event(A, entity, event)
+    elif event == TAIL_LEFT:
+        tail_left(A, entity)
+        packet = A[entity + L_PACKET]  # not freed yet: it arrives after its tail has left
+        if A[entity + L_FROM] >= A[FIRST_SOURCE] and A[packet + P_KIND] == MESSAGE:
+            unit_injected(A, packet)
+    elif event == CHANNEL_OPEN:
+        A[entity + K_OPEN] = 1
+        touch_channel(A, entity)
+    elif event == COMPUTE_OVER:
+        compute_over(A, entity)
+    elif event == DMA_TIMER:
+        timer_over(A, entity)
 
 
 @kernel
-def _phase_a(m, tick):
+def _begin(A):
+    """Phase A of tick 0: tasks without dependencies become ready."""
+    A[BEGUN] = 1
+    for i in range(A[NUM_TASKS]):
+        task = A[TASKS] + i * T_SIZE
+        if A[task + T_WAITS] == 0:
+            became_ready(A, task)
+
+
+@kernel
+def _phase_a(A, tick):
     """Events that are due; parked ones go back to the wheel. Returns how many were due."""
-    if m.g[0].begun == 0:
-        _begin(m)
-    event = take_slot(m, tick)
     count = 0
-    while event != NONE:
-        following = m.ev_next[event]
-        m.g[0].pending -= 1
-        if m.ev_tick[event] == tick:
-            _dispatch(m, event)
+    if A[BEGUN] == 0:
+        _begin(A)
+        count = 1
+    entity = take_slot(A, tick)
+    while entity != NIL:
+        following = A[entity + NEXT_EVENT]
+        A[PENDING] -= 1
+        if A[entity + DUE] == tick:
+            _dispatch(A, entity, A[entity + EVENT])
             count += 1
         else:
-            schedule(m, event, m.ev_tick[event])
-        event = following
-    drain_chain(m)
-    m.g[0].events += count
+            schedule(A, entity, A[entity + EVENT], A[entity + DUE])
+        entity = following
+    drain_chain(A)
     return count
 
 
 @kernel
-def _phases_b_to_f(m):
-    g = m.g[0]
-    for i in range(g.num_queues):
-        m.queues[m.work_queues[i]].touched = 0
-        run_queue(m, m.work_queues[i])
-    g.num_queues = 0
-    for i in range(g.num_ports):
-        m.cores[m.work_ports[i]].touched = 0
-        run_port(m, m.work_ports[i])
-    g.num_ports = 0
-    send_acks(m)
-    for i in range(g.num_links):
-        m.links[m.work_links[i]].touched = 0
-        arbitrate(m, m.work_links[i])
-    g.num_links = 0
-    for i in range(g.num_channels):
-        m.channels[m.work_channels[i]].touched = 0
-        serve_channel(m, m.work_channels[i])
-    g.num_channels = 0
-
-
-@kernel
-def _widen_bins(m, bins):
-    """Doubles the width of the bins: pairs are added up, the upper half is cleared."""
-    half = NUM_BINS // 2
-    for row in range(bins.shape[0]):
-        for i in range(half):
-            bins[row, i] = bins[row, 2 * i] + bins[row, 2 * i + 1]
-        for i in range(half, NUM_BINS):
-            bins[row, i] = 0
-
-
-@kernel
-def _flush_spans(m):
-    for c in range(m.channels.shape[0]):
-        if m.channels[c].span_task != NONE:
-            flush_channel_span(m, c)
-    for link in range(m.links.shape[0]):
-        if m.links[link].span_task != NONE:
-            flush_link_span(m, link)
-
-
-@kernel
-def _begin(m):
-    """Phase A of tick 0: tasks without dependencies become ready."""
-    m.g[0].begun = 1
-    for task in range(m.tasks.shape[0]):
-        if m.tasks[task].waits == 0:
-            became_ready(m, task)
-    drain_chain(m)
+def _phases_b_to_f(A, spans):
+    for i in range(A[N_QUEUES]):
+        queue = A[A[W_QUEUES] + i]
+        A[queue + Q_TOUCHED] = 0
+        run_queue(A, queue)
+    A[N_QUEUES] = 0
+    for i in range(A[N_PORTS]):
+        core = A[A[W_PORTS] + i]
+        A[core + C_TOUCHED] = 0
+        run_port(A, core)
+    A[N_PORTS] = 0
+    send_acks(A)
+    for i in range(A[N_LINKS]):
+        link = A[A[W_LINKS] + i]
+        A[link + L_TOUCHED] = 0
+        arbitrate(A, spans, link)
+    A[N_LINKS] = 0
+    for i in range(A[N_CHANNELS]):
+        channel = A[A[W_CHANNELS] + i]
+        A[channel + K_TOUCHED] = 0
+        serve_channel(A, spans, channel)
+    A[N_CHANNELS] = 0
 
 
 @entry
-def advance(m, limit):
+def advance(A, spans, limit):
     """Runs all ticks up to and including `limit`; returns DONE, STUCK (no event is left but tasks
     are), SPANS_FULL (empty the span buffer and call again) or LIMIT."""
-    g = m.g[0]
-    most_spans = m.channels.shape[0] + m.links.shape[0]
+    most_spans = A[NUM_CHANNELS] + A[NUM_LINKS]
     while True:
-        if m.keep_spans == 1 and m.spans.shape[0] - g.num_spans < most_spans:
+        if A[KEEP_SPANS] == 1 and spans.shape[0] - A[NUM_SPANS] < most_spans:
             return SPANS_FULL
-        tick = next_tick(m) if g.begun == 1 else 0
+        tick = next_tick(A) if A[BEGUN] == 1 else 0
         if tick < 0:
             break
         if tick > limit:
             return LIMIT
-        g.now = tick
-        while tick >> g.bin_shift >= NUM_BINS:
-            g.bin_shift += 1
-            _widen_bins(m, m.link_bins)
-            _widen_bins(m, m.channel_bins)
-        if _phase_a(m, tick) > 0 or tick == 0:
-            g.last_tick = tick
-            _phases_b_to_f(m)
-    if m.keep_spans == 1:
-        _flush_spans(m)
-    return DONE if g.tasks_left == 0 else STUCK
+        A[NOW] = tick
+        count = _phase_a(A, tick)
+        if count > 0:
+            A[EVENTS] += count
+            _phases_b_to_f(A, spans)
+    if A[KEEP_SPANS] == 1:
+        flush_all(A, spans)
+    return DONE if A[TASKS_LEFT] == 0 else STUCK

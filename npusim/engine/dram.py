@@ -1,9 +1,77 @@
 """DRAM channels: which waiting unit is served next and when its data is over (phase F)."""
 
+import numpy as np
+
 from npusim.engine.kernel import kernel
-from npusim.engine.network import flush_span
-from npusim.engine.state import DATA_READY, STORE_DATA
-from npusim.engine.tables import NONE
+from npusim.engine.layout import (
+    B_ACT_OK,
+    B_COLUMN_OK,
+    B_PRECHARGE_OK,
+    B_ROW,
+    B_SIZE,
+    BIN_SHIFT,
+    CHANNEL_OPEN,
+    DATA_READY,
+    K_ACTS,
+    K_BANKS,
+    K_BINS,
+    K_BURST_BYTES,
+    K_BUS_FREE,
+    K_BUSY,
+    K_DIRECTION,
+    K_FIRST,
+    K_HITS,
+    K_LAST,
+    K_LAST_READY,
+    K_MB_S,
+    K_MISSES,
+    K_NEXT_REFRESH,
+    K_NUM_ACTS,
+    K_NUM_BANKS,
+    K_OLDEST,
+    K_OPEN,
+    K_PASSED,
+    K_QUEUE_TICKS,
+    K_READ_BYTES,
+    K_REQUESTS,
+    K_RESPONSE_TICKS,
+    K_ROW_BYTES,
+    K_TCCD_L,
+    K_TCL,
+    K_TCWL,
+    K_TFAW,
+    K_TOUCHED,
+    K_TRAS,
+    K_TRCD,
+    K_TREFI,
+    K_TRFC,
+    K_TRP,
+    K_TRRD,
+    K_TRTW,
+    K_TWR,
+    K_TWTR,
+    K_WINDOW,
+    K_WRITE_BYTES,
+    KEEP_SPANS,
+    KHZ,
+    N_CHANNELS,
+    NIL,
+    NOW,
+    P_ADDRESS,
+    P_BANK,
+    P_CHANNEL,
+    P_KEY,
+    P_KIND,
+    P_NEXT,
+    P_PAYLOAD,
+    P_PREV,
+    P_ROW,
+    P_TASK,
+    P_TICK,
+    STORE_DATA,
+    W_CHANNELS,
+)
+from npusim.engine.record import channel_span, reach
 from npusim.engine.wheel import ceil_div, cycles_to_ps, ps_to_cycles, schedule
 
 READ, WRITE = 0, 1
@@ -11,231 +79,227 @@ HIT_POINTS, DIRECTION_POINTS = 2, 1
 
 
 @kernel
-def direction_of(kind):
-    return WRITE if kind == STORE_DATA else READ
+def touch_channel(A, channel):
+    if A[channel + K_TOUCHED] == 0:
+        A[channel + K_TOUCHED] = 1
+        A[A[W_CHANNELS] + A[N_CHANNELS]] = channel
+        A[N_CHANNELS] += 1
 
 
 @kernel
-def touch_channel(m, c):
-    if m.channels[c].touched == 0:
-        m.channels[c].touched = 1
-        m.work_channels[m.g[0].num_channels] = c
-        m.g[0].num_channels += 1
+def join_queue(A, packet):
+    """Phase A: a unit reaches its channel's queue, kept in order of (tick, key)."""
+    channel, now, key = A[packet + P_CHANNEL], A[NOW], A[packet + P_KEY]
+    row = A[packet + P_ADDRESS] // A[channel + K_ROW_BYTES]
+    A[packet + P_TICK] = now
+    A[packet + P_ROW] = row // A[channel + K_NUM_BANKS]
+    A[packet + P_BANK] = row % A[channel + K_NUM_BANKS]
+    before = A[channel + K_LAST]
+    while before != NIL and A[before + P_TICK] == now and A[before + P_KEY] > key:
+        before = A[before + P_PREV]
+    after = A[channel + K_FIRST] if before == NIL else A[before + P_NEXT]
+    A[packet + P_PREV] = before
+    A[packet + P_NEXT] = after
+    _link_up(A, channel, before, packet)
+    _link_down(A, channel, after, packet)
+    touch_channel(A, channel)
 
 
 @kernel
-def join_queue(m, p):
-    """Phase A: packet p reaches its channel's queue, kept in order of (tick, key)."""
-    packet = m.packets[p]
-    channel = m.channels[packet.channel]
-    packet.tick = m.g[0].now
-    row = packet.address // channel.row_bytes
-    packet.bank = row % channel.num_banks
-    packet.row = row // channel.num_banks
-    after = channel.last
-    while after != NONE and m.packets[after].tick == packet.tick \
-            and m.packets[after].key > packet.key:  # fmt: skip
-        after = m.packets[after].prev
-    packet.prev = after
-    if after == NONE:
-        packet.next = channel.first
-        channel.first = p
+def _link_up(A, channel, before, packet):
+    if before == NIL:
+        A[channel + K_FIRST] = packet
     else:
-        packet.next = m.packets[after].next
-        m.packets[after].next = p
-    if packet.next == NONE:
-        channel.last = p
-    else:
-        m.packets[packet.next].prev = p
-    touch_channel(m, packet.channel)
+        A[before + P_NEXT] = packet
 
 
 @kernel
-def _leave_queue(m, channel, p):
-    packet = m.packets[p]
-    if packet.prev == NONE:
-        channel.first = packet.next
+def _link_down(A, channel, after, packet):
+    if after == NIL:
+        A[channel + K_LAST] = packet
     else:
-        m.packets[packet.prev].next = packet.next
-    if packet.next == NONE:
-        channel.last = packet.prev
-    else:
-        m.packets[packet.next].prev = packet.prev
+        A[after + P_PREV] = packet
 
 
 @kernel
-def _pick(m, channel):
-    """FR-FCFS: most points among the oldest `window`; the oldest when passed over that often."""
-    oldest = channel.first
-    if channel.oldest != oldest:
-        channel.oldest = oldest
-        channel.passed = 0
-    if channel.passed >= channel.window:
+def _leave_queue(A, channel, packet):
+    before, after = A[packet + P_PREV], A[packet + P_NEXT]
+    _link_up(A, channel, before, after)
+    _link_down(A, channel, after, before)
+
+
+@kernel
+def _direction(A, packet):
+    return WRITE if A[packet + P_KIND] == STORE_DATA else READ
+
+
+@kernel
+def _points(A, channel, packet):
+    """FR-FCFS: a row hit counts most, then keeping the direction of the bus."""
+    points = 0
+    bank = A[channel + K_BANKS] + A[packet + P_BANK] * B_SIZE
+    if A[bank + B_ROW] == A[packet + P_ROW]:
+        points += HIT_POINTS
+    if _direction(A, packet) == A[channel + K_DIRECTION]:
+        points += DIRECTION_POINTS
+    return points
+
+
+@kernel
+def _pick(A, channel):
+    """Most points among the oldest `window`; the oldest once passed over that often."""
+    oldest = A[channel + K_FIRST]
+    if A[channel + K_OLDEST] != oldest:
+        A[channel + K_OLDEST] = oldest
+        A[channel + K_PASSED] = 0
+    if A[channel + K_PASSED] >= A[channel + K_WINDOW]:
         return oldest
-    best, best_points, p = oldest, -1, oldest
-    for _ in range(channel.window):
-        packet = m.packets[p]
-        points = 0
-        if m.banks[channel.first_bank + packet.bank].row == packet.row:
-            points += HIT_POINTS
-        if direction_of(packet.kind) == channel.direction:
-            points += DIRECTION_POINTS
+    best, best_points, packet = oldest, -1, oldest
+    for _ in range(A[channel + K_WINDOW]):
+        points = _points(A, channel, packet)
         if points > best_points:
-            best, best_points = p, points
-        if points == HIT_POINTS + DIRECTION_POINTS or packet.next == NONE:
+            best, best_points = packet, points
+        packet = A[packet + P_NEXT]
+        if best_points == HIT_POINTS + DIRECTION_POINTS or packet == NIL:
             break
-        p = packet.next
     return best
 
 
 @kernel
-def _refresh(m, channel, now):
+def _refresh(A, channel, now):
     """All-bank refreshes that fell due up to `now`, as one step."""
-    count = 1 + (now - channel.next_refresh) // channel.t_refi
-    begin = max(channel.next_refresh + (count - 1) * channel.t_refi, channel.bus_free)
-    end = begin + channel.t_rfc
-    for b in range(channel.first_bank, channel.first_bank + channel.num_banks):
-        m.banks[b].row = NONE
-        m.banks[b].act_ok = end
-    channel.bus_free = max(channel.bus_free, end)
-    channel.next_refresh += count * channel.t_refi
+    interval = A[channel + K_TREFI]
+    count = 1 + (now - A[channel + K_NEXT_REFRESH]) // interval
+    due = A[channel + K_NEXT_REFRESH] + (count - 1) * interval
+    end = max(due, A[channel + K_BUS_FREE]) + A[channel + K_TRFC]
+    bank = A[channel + K_BANKS]
+    for _ in range(A[channel + K_NUM_BANKS]):
+        A[bank + B_ROW] = NIL
+        A[bank + B_ACT_OK] = end
+        bank += B_SIZE
+    A[channel + K_BUS_FREE] = max(A[channel + K_BUS_FREE], end)
+    A[channel + K_NEXT_REFRESH] += count * interval
 
 
 @kernel
-def _activate(channel, bank, row, now):
-    """Opens a row; the time of the ACT obeys tRP, tRAS, tRRD and tFAW."""
-    if bank.row != NONE:
-        act = max(now, bank.precharge_ok) + channel.t_rp
+def _activate(A, channel, bank, row, now):
+    """Opens a row; the ACT obeys tRP, tRAS, tWR, tRRD and tFAW."""
+    if A[bank + B_ROW] != NIL:
+        act = max(now, A[bank + B_PRECHARGE_OK]) + A[channel + K_TRP]
     else:
-        act = max(now, bank.act_ok)
-    if channel.num_acts > 0:
-        act = max(act, channel.acts[(channel.num_acts - 1) & 3] + channel.t_rrd)
-    if channel.num_acts > 3:
-        act = max(act, channel.acts[channel.num_acts & 3] + channel.t_faw)
-    channel.acts[channel.num_acts & 3] = act
-    channel.num_acts = channel.num_acts + 1 if channel.num_acts < 1 << 30 else 4
-    bank.row = row
-    bank.column_ok = act + channel.t_rcd
-    bank.precharge_ok = act + channel.t_ras
+        act = max(now, A[bank + B_ACT_OK])
+    count = A[channel + K_NUM_ACTS]
+    if count > 0:
+        act = max(act, A[channel + K_ACTS + ((count - 1) & 3)] + A[channel + K_TRRD])
+    if count > 3:
+        act = max(act, A[channel + K_ACTS + (count & 3)] + A[channel + K_TFAW])
+    A[channel + K_ACTS + (count & 3)] = act
+    A[channel + K_NUM_ACTS] = count + 1
+    A[bank + B_ROW] = row
+    A[bank + B_COLUMN_OK] = act + A[channel + K_TRCD]
+    A[bank + B_PRECHARGE_OK] = act + A[channel + K_TRAS]
 
 
 @kernel
-def _data_ps(channel, accesses):
+def _data_ps(A, channel, accesses):
     """Time that `accesses` bursts of one row take on the bus."""
-    data = ceil_div(accesses * channel.burst_bytes * 1_000_000, channel.mb_s)
-    burst = ceil_div(channel.burst_bytes * 1_000_000, channel.mb_s)
-    if channel.t_ccd_l > burst:
-        data = max(data, (accesses - 1) * channel.t_ccd_l + burst)
+    size, mb_s = A[channel + K_BURST_BYTES], A[channel + K_MB_S]
+    data = ceil_div(accesses * size * 1_000_000, mb_s)
+    burst = ceil_div(size * 1_000_000, mb_s)
+    if A[channel + K_TCCD_L] > burst:
+        data = max(data, (accesses - 1) * A[channel + K_TCCD_L] + burst)
     return data
 
 
 @kernel
-def _turnaround(channel, direction):
-    if channel.direction == NONE or channel.direction == direction:
+def _turnaround(A, channel, direction):
+    if A[channel + K_DIRECTION] == NIL or A[channel + K_DIRECTION] == direction:
         return 0
-    return channel.t_rtw if direction == WRITE else channel.t_wtr + channel.t_cl
+    if direction == WRITE:
+        return A[channel + K_TRTW]
+    return A[channel + K_TWTR] + A[channel + K_TCL]
 
 
 @kernel
-def _serve_row(m, channel, bank_id, row, accesses, direction, decided):
-    """One row run; returns (start, end) of its data on the bus."""
-    prepare = channel.t_rp + channel.t_rcd + channel.t_cl
-    now = max(decided, channel.bus_free - prepare) if channel.requests > 0 else decided
-    if channel.t_refi > 0 and now >= channel.next_refresh:
-        _refresh(m, channel, now)
-    bank = m.banks[channel.first_bank + bank_id]
-    if bank.row == row:
-        channel.hits += accesses
-    else:
-        _activate(channel, bank, row, now)
-        channel.misses += 1
-        channel.hits += accesses - 1
-    latency = channel.t_cwl if direction == WRITE else channel.t_cl
-    column_ready = max(now, bank.column_ok)
-    start = max(channel.bus_free + _turnaround(channel, direction), column_ready + latency)
-    end = start + _data_ps(channel, accesses)
-    recovery = channel.t_wr if direction == WRITE else 0
-    bank.precharge_ok = max(bank.precharge_ok, end + recovery)
-    channel.bus_free = end
-    channel.direction = direction
-    channel.busy += end - start
-    return start, end
+def _prepare_ps(A, channel):
+    return A[channel + K_TRP] + A[channel + K_TRCD] + A[channel + K_TCL]
 
 
 @kernel
-def _serve(m, channel, packet, decided):
-    """All row runs of a unit; returns (start, end) of its data in ps."""
-    direction = direction_of(packet.kind)
-    address, last = packet.address, packet.address + packet.payload
-    first_start, end = -1, 0
+def _serve_row(A, channel, row, accesses, direction, now):
+    """One row run from `now` on; returns the start of its data on the bus."""
+    if A[channel + K_TREFI] > 0 and now >= A[channel + K_NEXT_REFRESH]:
+        _refresh(A, channel, now)
+    bank = A[channel + K_BANKS] + (row % A[channel + K_NUM_BANKS]) * B_SIZE
+    row_in_bank = row // A[channel + K_NUM_BANKS]
+    A[channel + K_HITS] += accesses
+    if A[bank + B_ROW] != row_in_bank:
+        _activate(A, channel, bank, row_in_bank, now)
+        A[channel + K_MISSES] += 1
+        A[channel + K_HITS] -= 1
+    latency = A[channel + K_TCWL] if direction == WRITE else A[channel + K_TCL]
+    column = max(now, A[bank + B_COLUMN_OK]) + latency
+    start = max(A[channel + K_BUS_FREE] + _turnaround(A, channel, direction), column)
+    end = start + _data_ps(A, channel, accesses)
+    recovery = A[channel + K_TWR] if direction == WRITE else 0
+    A[bank + B_PRECHARGE_OK] = max(A[bank + B_PRECHARGE_OK], end + recovery)
+    A[channel + K_BUS_FREE] = end
+    A[channel + K_DIRECTION] = direction
+    A[channel + K_BUSY] += end - start
+    return start
+
+
+@kernel
+def _serve(A, channel, packet, decided):
+    """All row runs of a unit, decided on at `decided` ps; returns the start of its first data."""
+    direction, prepare = _direction(A, packet), _prepare_ps(A, channel)
+    row_bytes, burst = A[channel + K_ROW_BYTES], A[channel + K_BURST_BYTES]
+    address = A[packet + P_ADDRESS]
+    last = address + A[packet + P_PAYLOAD]
+    first, now = np.int64(-1), decided
     while address < last:
-        row = address // channel.row_bytes
-        stop = min(last, (row + 1) * channel.row_bytes)
-        accesses = ceil_div(stop, channel.burst_bytes) - address // channel.burst_bytes
-        start, end = _serve_row(m, channel, row % channel.num_banks, row // channel.num_banks,
-                                accesses, direction, decided)  # fmt: skip
-        if first_start < 0:
-            first_start = start
+        row = address // row_bytes
+        stop = min(last, (row + 1) * row_bytes)
+        accesses = ceil_div(stop, burst) - address // burst
+        start = _serve_row(A, channel, row, accesses, direction, now)
+        if first < 0:
+            first = start
+        now = max(decided, A[channel + K_BUS_FREE] - prepare)
         address = stop
-    return first_start, end
+    return first
 
 
 @kernel
-def _record_span(m, c, task, start, end, num_bytes):
-    record = m.channels[c]
-    gap = cycles_to_ps(64, m.khz)
-    if record.span_task == task and start - record.span_end <= gap:
-        record.span_end = end
-        record.span_bytes += num_bytes
+def serve_channel(A, spans, channel):
+    """Phase F for one channel: picks a unit when it is open and one waits."""
+    if A[channel + K_OPEN] == 0 or A[channel + K_FIRST] == NIL:
         return
-    if record.span_task != NONE:
-        flush_channel_span(m, c)
-    record.span_task = task
-    record.span_start = start
-    record.span_end = end
-    record.span_bytes = num_bytes
-
-
-@kernel
-def flush_channel_span(m, c):
-    record = m.channels[c]
-    flush_span(m, c, record.span_task, record.span_start, record.span_end, record.span_bytes)
-    record.span_task = NONE
-
-
-@kernel
-def serve_channel(m, c):
-    """Phase F for one channel: picks a unit when it is open and has one."""
-    channel = m.channels[c]
-    if channel.open == 0 or channel.first == NONE:
-        return
-    now = m.g[0].now
-    p = _pick(m, channel)
-    if p == channel.first:
-        channel.oldest = NONE
+    now, khz = A[NOW], A[KHZ]
+    packet = _pick(A, channel)
+    if packet == A[channel + K_FIRST]:
+        A[channel + K_OLDEST] = NIL
     else:
-        channel.passed += 1
-    _leave_queue(m, channel, p)
-    packet = m.packets[p]
-    start, end = _serve(m, channel, packet, cycles_to_ps(now, m.khz))
-    _count(m, c, channel, packet, now)
-    if m.keep_spans == 1:
-        _record_span(m, c, packet.task, start, end, packet.payload)
-    prepare = channel.t_rp + channel.t_rcd + channel.t_cl
-    channel.open = 0
-    schedule(m, m.first_channel + c, max(now + 1, ps_to_cycles(end - prepare, m.khz)))
-    ready = max(ps_to_cycles(end, m.khz) + channel.response_ticks, channel.last_ready + 1)
-    channel.last_ready = ready
-    packet.stage = DATA_READY
-    schedule(m, m.first_packet + p, ready)
+        A[channel + K_PASSED] += 1
+    _leave_queue(A, channel, packet)
+    start = _serve(A, channel, packet, cycles_to_ps(now, khz))
+    end = A[channel + K_BUS_FREE]
+    _count(A, channel, packet, now)
+    if A[KEEP_SPANS] == 1:
+        channel_span(A, spans, channel, A[packet + P_TASK], start, end, A[packet + P_PAYLOAD])
+    A[channel + K_OPEN] = 0
+    reopen = max(now + 1, ps_to_cycles(end - _prepare_ps(A, channel), khz))
+    schedule(A, channel, CHANNEL_OPEN, reopen)
+    ready = ps_to_cycles(end, khz) + A[channel + K_RESPONSE_TICKS]
+    ready = max(ready, A[channel + K_LAST_READY] + 1)
+    A[channel + K_LAST_READY] = ready
+    schedule(A, packet, DATA_READY, ready)
 
 
 @kernel
-def _count(m, c, channel, packet, now):
-    channel.requests += 1
-    channel.queue_ticks += now - packet.tick
-    if packet.kind == STORE_DATA:
-        channel.write_bytes += packet.payload
-    else:
-        channel.read_bytes += packet.payload
-    m.channel_bins[c, now >> m.g[0].bin_shift] += packet.payload
+def _count(A, channel, packet, now):
+    reach(A, now)
+    A[channel + K_REQUESTS] += 1
+    A[channel + K_QUEUE_TICKS] += now - A[packet + P_TICK]
+    counter = K_WRITE_BYTES if A[packet + P_KIND] == STORE_DATA else K_READ_BYTES
+    A[channel + counter] += A[packet + P_PAYLOAD]
+    A[channel + K_BINS + (now >> A[BIN_SHIFT])] += A[packet + P_PAYLOAD]

@@ -1,269 +1,301 @@
 """Links and FIFOs of the NoC: which packet gets which link when (phase E and its events)."""
 
 from npusim.engine.kernel import kernel
-from npusim.engine.state import (
+from npusim.engine.layout import (
     ACK,
-    ASK,
     AT_NODE,
     AT_ROUTER,
-    LOAD_REQUEST,
+    BIN_SHIFT,
+    C_ACKS,
+    C_NODE,
+    C_SIZE,
+    F_FIRST,
+    F_FREE,
+    F_LAST,
+    F_NEXT_WISH,
+    F_OUT_LINK,
+    F_ROUTER,
+    F_SIZE,
+    F_STREAMING,
+    F_UP_LINK,
+    F_WISH,
+    FIFO_ARBITRATION,
+    FIRST_RESPONSE_KIND,
+    FREE_PACKET,
+    KEEP_SPANS,
+    L_BINS,
+    L_BUSY,
+    L_BUSY_TICKS,
+    L_BYTES,
+    L_EJECT_FREE,
+    L_FIFOS,
+    L_FROM,
+    L_LAST,
+    L_LEFT,
+    L_NODE,
+    L_OWNER,
+    L_PACKET,
+    L_PACKETS,
+    L_ROUTER,
+    L_TICKS,
+    L_TOUCHED,
+    L_UNLOCK,
+    L_WAIT,
+    L_WIDTH,
+    L_WISHES,
+    LOCK_ACK,
+    LOCKED,
     MESSAGE,
-    SPAN_GAP_TICKS,
-    STORE_DATA,
+    N_LINKS,
+    NIL,
+    NOW,
+    NUM_CORES,
+    NUM_NODES,
+    NUM_ROUTERS,
+    NUM_VCS,
+    P_FIFO,
+    P_KEY,
+    P_KIND,
+    P_NEXT,
+    P_NODE,
+    P_PAYLOAD,
+    P_TASK,
+    P_WIRE,
+    ROUTE,
+    T_BYTES,
+    TAIL_LEFT,
+    W_LINKS,
 )
-from npusim.engine.tables import NONE
-from npusim.engine.wheel import ceil_div, cycles_to_ps, schedule
+from npusim.engine.record import link_span, reach
+from npusim.engine.wheel import ceil_div, schedule
 
-BIG = 1 << 62
-
-
-@kernel
-def new_packet(m, kind, task, index, payload, wire):
-    """Takes a packet record from the free list; the caller fills in the way it goes."""
-    g = m.g[0]
-    p = g.free_packet
-    packet = m.packets[p]
-    g.free_packet = packet.next
-    packet.kind = kind
-    packet.task = task
-    packet.key = (task << 24) | index
-    packet.payload = payload
-    packet.wire = wire
-    packet.next = NONE
-    packet.prev = NONE
-    return p
+NEVER = 1 << 62
 
 
 @kernel
-def free_packet(m, p):
-    m.packets[p].next = m.g[0].free_packet
-    m.g[0].free_packet = p
+def new_packet(A, kind, task, index, payload, wire):
+    """Takes a packet from the free list; the caller fills in the way it goes."""
+    packet = A[FREE_PACKET]
+    A[FREE_PACKET] = A[packet + P_NEXT]
+    A[packet + P_KIND] = kind
+    A[packet + P_TASK] = task
+    A[packet + P_KEY] = (task << 24) | index
+    A[packet + P_PAYLOAD] = payload
+    A[packet + P_WIRE] = wire
+    A[packet + P_NEXT] = NIL
+    return packet
 
 
 @kernel
-def touch_link(m, link):
-    if m.links[link].touched == 0:
-        m.links[link].touched = 1
-        m.work_links[m.g[0].num_links] = link
-        m.g[0].num_links += 1
+def free_packet(A, packet):
+    A[packet + P_NEXT] = A[FREE_PACKET]
+    A[FREE_PACKET] = packet
 
 
 @kernel
-def network_of(kind):
-    return 0 if kind == LOAD_REQUEST or kind == STORE_DATA or kind == ASK else 1
+def touch_link(A, link):
+    if A[link + L_TOUCHED] == 0:
+        A[link + L_TOUCHED] = 1
+        A[A[W_LINKS] + A[N_LINKS]] = link
+        A[N_LINKS] += 1
 
 
 @kernel
-def make_wish(m, f):
-    """The first packet of FIFO f tells the link it wants."""
-    fifo = m.fifos[f]
-    link = fifo.out_link
-    if fifo.router != NONE:
-        packet = m.packets[fifo.first]
-        link = m.route[network_of(packet.kind), fifo.router, packet.node]
-    fifo.wish = m.g[0].now
-    fifo.next_wish = m.links[link].wishes
-    m.links[link].wishes = f
-    touch_link(m, link)
+def _route(A, router, packet):
+    """Next link of a packet that stands at a router."""
+    network = 1 if A[packet + P_KIND] >= FIRST_RESPONSE_KIND else 0
+    row = network * A[NUM_ROUTERS] + router
+    return A[A[ROUTE] + row * A[NUM_NODES] + A[packet + P_NODE]]
 
 
 @kernel
-def enter_fifo(m, f, p):
-    """Packet p goes to the end of FIFO f."""
-    fifo = m.fifos[f]
-    m.packets[p].next = NONE
-    if fifo.first == NONE:
-        fifo.first = p
-        fifo.last = p
-        if fifo.streaming == 0:
-            make_wish(m, f)
-    else:
-        m.packets[fifo.last].next = p
-        fifo.last = p
+def _make_wish(A, fifo):
+    """The first packet of a FIFO tells the link it wants."""
+    link = A[fifo + F_OUT_LINK]
+    if link == NIL:
+        link = _route(A, A[fifo + F_ROUTER], A[fifo + F_FIRST])
+    A[fifo + F_WISH] = A[NOW]
+    A[fifo + F_NEXT_WISH] = A[link + L_WISHES]
+    A[link + L_WISHES] = fifo
+    touch_link(A, link)
 
 
 @kernel
-def _choose(m, link):
-    """FIFO whose wish link grants: round robin by id, or the longest waiting; NONE when none may."""
-    best, best_rank = NONE, BIG
-    owner, last = m.links[link].owner, m.links[link].last
-    f = m.links[link].wishes
-    while f != NONE:
-        fifo = m.fifos[f]
-        if owner == NONE or m.packets[fifo.first].task == owner:
-            if m.fifo_arbitration == 1:
-                rank = (fifo.wish << 20) | f
-            else:
-                rank = f if f > last else f + (1 << 30)
+def enter_fifo(A, fifo, packet):
+    """A packet goes to the end of a FIFO."""
+    A[packet + P_NEXT] = NIL
+    if A[fifo + F_FIRST] != NIL:
+        A[A[fifo + F_LAST] + P_NEXT] = packet
+        A[fifo + F_LAST] = packet
+        return
+    A[fifo + F_FIRST] = packet
+    A[fifo + F_LAST] = packet
+    if A[fifo + F_STREAMING] == 0:
+        _make_wish(A, fifo)
+
+
+@kernel
+def _rank(A, link, fifo):
+    """Order of the wishes: round robin by FIFO, or the longest waiting first."""
+    if A[FIFO_ARBITRATION] == 1:
+        return (A[fifo + F_WISH] << 26) | fifo
+    return fifo if fifo > A[link + L_LAST] else fifo + (1 << 40)
+
+
+@kernel
+def _choose(A, link):
+    """FIFO whose wish a link grants; NIL when a lock keeps all of them out."""
+    best, best_rank = NIL, NEVER
+    owner = A[link + L_OWNER]
+    fifo = A[link + L_WISHES]
+    while fifo != NIL:
+        if owner == NIL or A[A[fifo + F_FIRST] + P_TASK] == owner:
+            rank = _rank(A, link, fifo)
             if rank < best_rank:
-                best, best_rank = f, rank
-        f = fifo.next_wish
+                best, best_rank = fifo, rank
+        fifo = A[fifo + F_NEXT_WISH]
     return best
 
 
 @kernel
-def _roomiest(m, link):
-    """Downstream FIFO of a link with most free slots, the lowest on a tie; NONE when all are full."""
-    best, most = NONE, 0
-    for f in range(link * m.num_vcs, (link + 1) * m.num_vcs):
-        if m.fifos[f].free > most:
-            best, most = f, m.fifos[f].free
+def _roomiest(A, link):
+    """Downstream FIFO of a link with most free slots, the lowest on a tie; NIL when all are full."""
+    best, most = NIL, 0
+    fifo = A[link + L_FIFOS]
+    for _ in range(A[NUM_VCS]):
+        if A[fifo + F_FREE] > most:
+            best, most = fifo, A[fifo + F_FREE]
+        fifo += F_SIZE
     return best
 
 
 @kernel
-def _drop_wish(m, link, f):
-    before = m.links[link].wishes
-    if before == f:
-        m.links[link].wishes = m.fifos[f].next_wish
+def _drop_wish(A, link, fifo):
+    before = A[link + L_WISHES]
+    if before == fifo:
+        A[link + L_WISHES] = A[fifo + F_NEXT_WISH]
         return
-    while m.fifos[before].next_wish != f:
-        before = m.fifos[before].next_wish
-    m.fifos[before].next_wish = m.fifos[f].next_wish
+    while A[before + F_NEXT_WISH] != fifo:
+        before = A[before + F_NEXT_WISH]
+    A[before + F_NEXT_WISH] = A[fifo + F_NEXT_WISH]
 
 
 @kernel
-def _lock(m, link, packet):
+def _lock(A, link, packet):
     """Channel locking: a message takes the link with its first packet, gives it up with its last."""
-    record = m.links[link]
-    if packet.kind == MESSAGE and m.locked == 1:
-        if record.owner == NONE:
-            record.owner = packet.task
-            record.left = m.bytes[packet.task]
-        record.left -= packet.payload
-        record.unlock = 1 if record.left == 0 else 0
-    elif packet.kind == ACK and m.lock_ack == 1:
-        record.owner = packet.task
-        record.left = BIG
+    if A[packet + P_KIND] == MESSAGE:
+        if A[link + L_OWNER] == NIL:
+            A[link + L_OWNER] = A[packet + P_TASK]
+            A[link + L_LEFT] = A[A[packet + P_TASK] + T_BYTES]
+        A[link + L_LEFT] -= A[packet + P_PAYLOAD]
+        if A[link + L_LEFT] == 0:
+            A[link + L_UNLOCK] = 1
+    elif A[packet + P_KIND] == ACK and A[LOCK_ACK] == 1:
+        A[link + L_OWNER] = A[packet + P_TASK]
+        A[link + L_LEFT] = NEVER
 
 
 @kernel
-def flush_span(m, track, task, start, end, num_bytes):
-    row = m.spans[m.g[0].num_spans]
-    row.track = track
-    row.task = task
-    row.start_ps = start
-    row.end_ps = end
-    row.bytes = num_bytes
-    m.g[0].num_spans += 1
-
-
-@kernel
-def _record_span(m, link, task, start, end, num_bytes):
-    record = m.links[link]
-    if record.span_task == task and start - record.span_end <= SPAN_GAP_TICKS:
-        record.span_end = end
-        record.span_bytes += num_bytes
-        return
-    if record.span_task != NONE:
-        flush_link_span(m, link)
-    record.span_task = task
-    record.span_start = start
-    record.span_end = end
-    record.span_bytes = num_bytes
-
-
-@kernel
-def flush_link_span(m, link):
-    record = m.links[link]
-    flush_span(m, m.channels.shape[0] + link, record.span_task,
-               cycles_to_ps(record.span_start, m.khz), cycles_to_ps(record.span_end, m.khz),
-               record.span_bytes)  # fmt: skip
-    record.span_task = NONE
-
-
-@kernel
-def arbitrate(m, link):
+def arbitrate(A, spans, link):
     """Phase E for one link: grants at most one packet."""
-    record = m.links[link]
-    if record.busy == 1 or record.wishes == NONE:
+    if A[link + L_BUSY] == 1 or A[link + L_WISHES] == NIL:
         return
-    down = NONE
-    if record.to_router != NONE:
-        down = _roomiest(m, link)
-        if down == NONE:
+    down = NIL
+    if A[link + L_ROUTER] != NIL:
+        down = _roomiest(A, link)
+        if down == NIL:
             return
-    elif record.to_node < m.num_cores and record.eject_free == 0:
+    elif A[link + L_NODE] < A[NUM_CORES] and A[link + L_EJECT_FREE] == 0:
         return
-    f = _choose(m, link)
-    if f != NONE:
-        _grant(m, link, f, down)
+    fifo = _choose(A, link)
+    if fifo != NIL:
+        _grant(A, spans, link, fifo, down)
 
 
 @kernel
-def _grant(m, link, f, down):
-    record = m.links[link]
-    fifo = m.fifos[f]
-    now = m.g[0].now
-    p = fifo.first
-    packet = m.packets[p]
-    _drop_wish(m, link, f)
-    _lock(m, link, packet)
-    flits = max(1, ceil_div(packet.wire, record.width))
-    record.busy = 1
-    record.last = f
-    record.from_fifo = f
-    record.packet = p
-    record.bytes += packet.wire
-    record.busy_ticks += flits
-    record.packets += 1
-    record.wait += now - fifo.wish
-    m.link_bins[link, now >> m.g[0].bin_shift] += packet.wire
-    if m.keep_spans == 1:
-        _record_span(m, link, packet.task, now, now + flits, packet.wire)
-    fifo.streaming = 1
-    fifo.first = packet.next
-    schedule(m, link, now + flits)
-    if down != NONE:
-        m.fifos[down].free -= 1
-        packet.fifo = down
-        packet.stage = AT_ROUTER
-        schedule(m, m.first_packet + p, now + record.ticks)
+def _grant(A, spans, link, fifo, down):
+    now = A[NOW]
+    packet = A[fifo + F_FIRST]
+    wire = A[packet + P_WIRE]
+    flits = max(1, ceil_div(wire, A[link + L_WIDTH]))
+    _drop_wish(A, link, fifo)
+    if A[LOCKED] == 1:
+        _lock(A, link, packet)
+    _count(A, link, now - A[fifo + F_WISH], wire, flits)
+    if A[KEEP_SPANS] == 1:
+        link_span(A, spans, link, A[packet + P_TASK], now, now + flits, wire)
+    A[link + L_BUSY] = 1
+    A[link + L_LAST] = fifo
+    A[link + L_FROM] = fifo
+    A[link + L_PACKET] = packet
+    A[fifo + F_STREAMING] = 1
+    A[fifo + F_FIRST] = A[packet + P_NEXT]
+    schedule(A, link, TAIL_LEFT, now + flits)
+    if down != NIL:
+        A[down + F_FREE] -= 1
+        A[packet + P_FIFO] = down
+        schedule(A, packet, AT_ROUTER, now + A[link + L_TICKS])
     else:
-        if record.to_node < m.num_cores:
-            record.eject_free -= 1
-        packet.fifo = link  # where the ejection slot is given back
-        packet.stage = AT_NODE
-        schedule(m, m.first_packet + p, now + record.ticks + flits)
+        A[link + L_EJECT_FREE] -= 1  # a memory port's is not looked at
+        A[packet + P_FIFO] = link  # where the ejection slot is given back
+        schedule(A, packet, AT_NODE, now + A[link + L_TICKS] + flits)
 
 
 @kernel
-def tail_left(m, link):
-    """Phase A: the granted packet has left; returns the FIFO it came from."""
-    record = m.links[link]
-    record.busy = 0
-    touch_link(m, link)
-    if record.unlock == 1:
-        record.unlock = 0
-        record.owner = NONE
-    f = record.from_fifo
-    fifo = m.fifos[f]
-    fifo.streaming = 0
-    if fifo.up_link != NONE:
-        fifo.free += 1
-        touch_link(m, fifo.up_link)
-    if fifo.first != NONE:
-        make_wish(m, f)
-    return f
+def _count(A, link, waited, wire, flits):
+    now = A[NOW]
+    reach(A, now)
+    A[link + L_BYTES] += wire
+    A[link + L_BUSY_TICKS] += flits
+    A[link + L_PACKETS] += 1
+    A[link + L_WAIT] += waited
+    A[link + L_BINS + (now >> A[BIN_SHIFT])] += wire
 
 
 @kernel
-def give_back_eject(m, p):
-    """The packet has left the ejection slot of the link it came by (kept in packet.fifo)."""
-    link = m.packets[p].fifo
-    m.links[link].eject_free += 1
-    touch_link(m, link)
+def tail_left(A, link):
+    """Phase A: the packet has left the FIFO it stood in."""
+    A[link + L_BUSY] = 0
+    touch_link(A, link)
+    if A[link + L_UNLOCK] == 1:
+        A[link + L_UNLOCK] = 0
+        A[link + L_OWNER] = NIL
+    fifo = A[link + L_FROM]
+    A[fifo + F_STREAMING] = 0
+    if A[fifo + F_UP_LINK] != NIL:
+        A[fifo + F_FREE] += 1
+        touch_link(A, A[fifo + F_UP_LINK])
+    if A[fifo + F_FIRST] != NIL:
+        _make_wish(A, fifo)
 
 
 @kernel
-def unlock_ack_path(m, src, dst, owner):
-    """Releases the locks that the acknowledge from dst to src has taken."""
-    link = m.fifos[m.core_source[dst, 1, m.core_source.shape[2] - 1]].out_link
+def give_back_eject(A, packet):
+    """The packet has left the ejection slot of the link it came by."""
+    link = A[packet + P_FIFO]
+    A[link + L_EJECT_FREE] += 1
+    touch_link(A, link)
+
+
+@kernel
+def unlock_ack_path(A, source_core, packet):
+    """Releases what the acknowledge took on its way to `source_core`; packet: the message's last."""
+    owner = A[packet + P_TASK]
+    receiver = A[packet + P_NODE]
+    A[packet + P_NODE] = A[source_core + C_NODE]  # to ask for the way back
+    link = _ack_link(A, receiver, source_core)
     while True:
-        if m.links[link].owner == owner:
-            m.links[link].owner = NONE
-            touch_link(m, link)
-        if m.links[link].to_router == NONE:
-            return
-        link = m.route[1, m.links[link].to_router, src]
+        if A[link + L_OWNER] == owner:
+            A[link + L_OWNER] = NIL
+            touch_link(A, link)
+        if A[link + L_ROUTER] == NIL:
+            break
+        link = _route(A, A[link + L_ROUTER], packet)
+    A[packet + P_NODE] = receiver
 
+
+@kernel
+def _ack_link(A, node, any_core):
+    """Injection link of a node's acknowledges; cores lie next to one another."""
+    from_core = any_core + (node - A[any_core + C_NODE]) * C_SIZE
+    return A[A[from_core + C_ACKS] + F_OUT_LINK]

@@ -1,58 +1,67 @@
 """A machine that cannot proceed → the waiting cores, tasks and links, in words."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from npusim.engine.state import Machine
-from npusim.engine.tables import NONE, RECV, SEND
+from npusim.engine import layout as at
+from npusim.engine.arena import Arena
+from npusim.engine.tables import RECV, SEND, Tasks, Wiring
 
 MOST_LINES = 12
 KIND = ("compute", "load", "store", "send", "recv", "sync")
 
 
-def describe(m: Machine) -> list[str]:
+def describe(arena: Arena, wiring: Wiring, tasks: Tasks) -> list[str]:
     """One line a stuck queue, receive or locked link; the first few, then a count."""
-    lines = [*_queues(m), *_receives(m), *_links(m)]
+    end = arena.tasks[:, at.T_END]
+    lines = [*_queues(arena, tasks, end), *_receives(arena, tasks, end), *_links(arena, wiring)]
     if not lines:
-        lines = [f"{int(m.g['tasks_left'][0])} tasks wait for one another"]
+        lines = [f"{int((end < 0).sum())} tasks wait for one another"]
     more = len(lines) - MOST_LINES
     return lines[:MOST_LINES] + ([f"and {more} more"] if more > 0 else [])
 
 
-def _queues(m: Machine):
-    for queue in m.queues:
-        if queue["task"] != NONE and queue["engine"] != NONE:
-            yield _transfer(m, int(queue["task"]), queue)
-        elif queue["task"] == NONE and queue["pos"] < queue["end"]:
-            task = int(m.queue_tasks[queue["pos"]])
-            yield f"core {queue['core']}: {KIND[m.kind[task]]} task {task} waits for {_needs(m, task)}"
+def _number(arena: Arena, task: int) -> int:
+    return (task - int(arena.words[at.TASKS])) // at.T_SIZE
 
 
-def _transfer(m: Machine, task: int, queue) -> str:
-    kind = KIND[m.kind[task]]
-    if m.kind[task] != SEND:
-        return f"core {queue['core']}: {kind} task {task} has units under way"
-    receiver = int(m.core_of[m.match[task]])
-    why = f"waits for core {receiver} to receive" if queue["answered"] == 0 else "is blocked"
-    return f"core {queue['core']}: send task {task} ({m.bytes[task]} B to core {receiver}) {why}"
+def _queues(arena: Arena, tasks: Tasks, end) -> Iterator[str]:
+    for number, queue in enumerate(arena.queues):
+        core = tasks.queue_core[number]
+        if queue[at.Q_TASK] != at.NIL and queue[at.Q_ENGINE] != at.NIL:
+            yield f"core {core}: {_transfer(tasks, _number(arena, queue[at.Q_TASK]), queue)}"
+        elif queue[at.Q_POS] < queue[at.Q_END]:
+            task = _number(arena, int(arena.words[queue[at.Q_POS]]))
+            yield f"core {core}: {KIND[tasks.kind[task]]} task {task} waits for {_needs(tasks, task, end)}"
 
 
-def _needs(m: Machine, task: int) -> str:
+def _transfer(tasks: Tasks, task: int, queue) -> str:
+    if tasks.kind[task] != SEND:
+        return f"{KIND[tasks.kind[task]]} task {task} has units under way"
+    receiver = int(tasks.core[tasks.match[task]])
+    why = "is blocked" if queue[at.Q_ANSWERED] else f"waits for core {receiver} to receive"
+    return f"send task {task} ({tasks.bytes[task]} B to core {receiver}) {why}"
+
+
+def _needs(tasks: Tasks, task: int, end) -> str:
     """The first unfinished dependency, found by looking through the successor lists."""
-    places = np.flatnonzero(m.dependents == task)
-    owners = np.searchsorted(m.dependents_start, places, side="right") - 1
-    for owner in owners:
-        if m.tasks["end"][owner] < 0:
-            return f"{KIND[m.kind[owner]]} task {owner} of core {m.core_of[owner]}"
+    places = np.flatnonzero(tasks.dependents == task)
+    for owner in np.searchsorted(tasks.dependents_start, places, side="right") - 1:
+        if end[owner] < 0:
+            return f"{KIND[tasks.kind[owner]]} task {owner} of core {tasks.core[owner]}"
     return "its queue"
 
 
-def _receives(m: Machine):
-    open_receives = (m.kind == RECV) & (m.tasks["end"] < 0) & (m.tasks["posted"] == 1)
-    for task in np.flatnonzero(open_receives):
-        sender = int(m.core_of[m.match[task]])
-        yield f"core {m.core_of[task]}: recv task {task} waits for core {sender} to send"
+def _receives(arena: Arena, tasks: Tasks, end) -> Iterator[str]:
+    posted = arena.tasks[:, at.T_POSTED] == 1
+    for task in np.flatnonzero((tasks.kind == RECV) & (end < 0) & posted):
+        sender = int(tasks.core[tasks.match[task]])
+        yield f"core {tasks.core[task]}: recv task {task} waits for core {sender} to send"
 
 
-def _links(m: Machine):
-    for link in np.flatnonzero((m.links["wishes"] != NONE) & (m.links["owner"] != NONE)):
-        yield f"link {link}: locked by the message of task {m.links['owner'][link]}"
+def _links(arena: Arena, wiring: Wiring) -> Iterator[str]:
+    wanted = (arena.links[:, at.L_WISHES] != at.NIL) & (arena.links[:, at.L_OWNER] != at.NIL)
+    for link in np.flatnonzero(wanted):
+        owner = _number(arena, int(arena.links[link, at.L_OWNER]))
+        yield f"link {wiring.link_name[link]}: locked by the message of task {owner}"

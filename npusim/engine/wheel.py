@@ -3,73 +3,81 @@
 import numpy as np
 
 from npusim.engine.kernel import kernel
-from npusim.engine.state import WHEEL_SLOTS
+from npusim.engine.layout import (
+    DUE,
+    EVENT,
+    NEXT_EVENT,
+    NIL,
+    NOW,
+    OCCUPIED,
+    PENDING,
+    SLOTS,
+    WHEEL_SLOTS,
+)
 
 MASK = WHEEL_SLOTS - 1
 WORDS = WHEEL_SLOTS // 64
-ONE, ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-SHIFT = np.uint64(58)
 BIT_INDEX = np.zeros(64, np.int64)
 for _bit in range(64):
-    BIT_INDEX[((1 << _bit) * int(DE_BRUIJN) & int(ALL)) >> 58] = _bit
+    BIT_INDEX[((1 << _bit) * int(DE_BRUIJN) & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
 
 
 @kernel
-def schedule(m, event, tick):
-    """Makes `event` due at `tick` > now. An event beyond the wheel waits in its last slot."""
-    m.ev_tick[event] = tick
-    now = m.g[0].now
-    slot = (tick if tick - now < WHEEL_SLOTS else now + WHEEL_SLOTS - 1) & MASK
-    m.ev_next[event] = m.slots[slot]
-    m.slots[slot] = event
-    m.occupied[slot >> 6] |= ONE << np.uint64(slot & 63)
-    m.g[0].pending += 1
-
-
-@kernel
-def take_slot(m, tick):
-    """Empties the slot of `tick`; returns the first of its events (chained by ev_next), or −1."""
+def schedule(A, entity, event, tick):
+    """Makes `event` of an entity due at `tick` > now. One beyond the wheel waits in the last slot."""
+    A[entity + EVENT] = event
+    A[entity + DUE] = tick
+    now = A[NOW]
+    if tick - now >= WHEEL_SLOTS:
+        tick = now + WHEEL_SLOTS - 1
     slot = tick & MASK
-    first = m.slots[slot]
-    m.slots[slot] = -1
-    m.occupied[slot >> 6] &= ~(ONE << np.uint64(slot & 63))
+    A[entity + NEXT_EVENT] = A[SLOTS + slot]
+    A[SLOTS + slot] = entity
+    A[OCCUPIED + (slot >> 6)] |= np.int64(1) << (slot & 63)
+    A[PENDING] += 1
+
+
+@kernel
+def take_slot(A, tick):
+    """Empties the slot of `tick`; returns the first of its entities (chained by NEXT_EVENT)."""
+    slot = tick & MASK
+    first = A[SLOTS + slot]
+    A[SLOTS + slot] = NIL
+    A[OCCUPIED + (slot >> 6)] &= ~(np.int64(1) << (slot & 63))
     return first
 
 
 @kernel
 def _lowest_bit(word):
-    return BIT_INDEX[np.int64(((word & (~word + ONE)) * DE_BRUIJN) >> SHIFT)]
+    return BIT_INDEX[np.int64((np.uint64(word & -word) * DE_BRUIJN) >> np.uint64(58))]
 
 
 @kernel
-def next_tick(m):
+def next_tick(A):
     """First tick after now whose slot holds an event (perhaps only a parked one); −1 when none."""
-    g = m.g[0]
-    if g.pending == 0:
+    if A[PENDING] == 0:
         return np.int64(-1)
-    start = (g.now + 1) & MASK
-    word_index = start >> 6
-    word = m.occupied[word_index] & (ALL << np.uint64(start & 63))
-    for _ in range(WORDS + 1):
-        if word != 0:
-            slot = (word_index << 6) + _lowest_bit(word)
-            return g.now + 1 + ((slot - start) & MASK)
-        word_index = (word_index + 1) % WORDS
-        word = m.occupied[word_index]
-    return np.int64(-1)
+    now = A[NOW]
+    start = (now + 1) & MASK
+    index = start >> 6
+    word = A[OCCUPIED + index] & (np.int64(-1) << (start & 63))
+    while word == 0:
+        index = (index + 1) % WORDS
+        word = A[OCCUPIED + index]
+    return now + 1 + (((index << 6) + _lowest_bit(word) - start) & MASK)
 
 
 @kernel
 def cycles_to_ps(ticks, khz):
     """Ticks as ps, rounded up, without overflow for hours of simulated time."""
-    return (ticks // khz) * 1_000_000_000 + -(-(ticks % khz) * 1_000_000_000 // khz)
+    return (ticks // khz) * 1_000_000_000 + -(-((ticks % khz) * 1_000_000_000) // khz)
 
 
 @kernel
 def ps_to_cycles(ps, khz):
     """Ticks that cover `ps`, rounded up, without overflow."""
-    return (ps // 1_000_000_000) * khz + -(-(ps % 1_000_000_000) * khz // 1_000_000_000)
+    return (ps // 1_000_000_000) * khz + -(-((ps % 1_000_000_000) * khz) // 1_000_000_000)
 
 
 @kernel

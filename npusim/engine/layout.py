@@ -1,0 +1,99 @@
+"""The fast engine's state is one int64 array; here are the names of its words.
+
+An entity (link, FIFO, packet, …) is a block of words and is known by the offset of its block, so a
+reference is a plain integer: `A[link + L_BUSY]`. Blocks of what can have an event pending start
+with the same three words; the offset is then also the event. Offsets grow with the
+number of the entity, so comparing offsets compares numbers.
+"""
+
+from npusim.engine.tables import NUM_BINS
+
+NIL = -1
+SPAN_GAP_TICKS = 64
+WHEEL_SLOTS = 4096
+
+# Globals, at the start of the array.
+(
+    NOW, EVENTS, TASKS_LEFT, FREE_PACKET, CHAIN, BIN_SHIFT, NUM_SPANS, PENDING, LAST_TICK, BEGUN,
+    KHZ, NUM_CORES, NUM_VCS, LOCKED, LOCK_ACK, FIFO_ARBITRATION, HANDSHAKE, HEADER, MIN_PACKET,
+    MAX_PACKET, PACKETS_PER_MESSAGE, KEEP_SPANS, NUM_ROUTERS, NUM_NODES,
+    # bases of the tables
+    LINKS, FIRST_SOURCE, CHANNELS, QUEUES, CORES, TASKS, MEMORIES, ROUTE, SUCCESSORS,
+    NUM_LINKS, NUM_CHANNELS, NUM_TASKS,
+    # work lists of the phases: number of entries, base
+    N_QUEUES, W_QUEUES, N_PORTS, W_PORTS, N_ACKS, W_ACKS, N_LINKS, W_LINKS, N_CHANNELS, W_CHANNELS,
+) = range(46)  # fmt: skip
+SLOTS = 64
+OCCUPIED = SLOTS + WHEEL_SLOTS
+HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64
+
+# First words of links, channels, queues and packets; kinds of events.
+EVENT, NEXT_EVENT, DUE = range(3)
+TAIL_LEFT, CHANNEL_OPEN, COMPUTE_OVER, DMA_TIMER = range(4)
+AT_ROUTER, AT_NODE, AT_CHANNEL, DATA_READY, PORT_DONE = range(4, 9)
+
+(
+    L_BUSY, L_TOUCHED, L_WISHES, L_LAST, L_FROM, L_PACKET, L_OWNER, L_LEFT, L_UNLOCK, L_EJECT_FREE,
+    L_ROUTER, L_NODE, L_TICKS, L_WIDTH, L_FIFOS, L_BYTES, L_BUSY_TICKS, L_PACKETS, L_WAIT,
+    L_SPAN_TASK, L_SPAN_START, L_SPAN_END, L_SPAN_BYTES, L_NUMBER, L_BINS,
+) = range(3, 28)  # fmt: skip
+L_SIZE = L_BINS + NUM_BINS
+
+F_FIRST, F_LAST, F_FREE, F_UP_LINK, F_ROUTER, F_OUT_LINK, F_NEXT_WISH, F_STREAMING, F_WISH = range(
+    9
+)
+F_SIZE = 9
+
+# Packet kinds.
+LOAD_REQUEST, STORE_DATA, ASK, LOAD_DATA, STORE_ACK, MESSAGE, ACK = range(7)
+FIRST_RESPONSE_KIND = LOAD_DATA  # this and later ones use the response network
+(
+    P_KEY, P_ADDRESS, P_TICK, P_TASK, P_PAYLOAD, P_WIRE, P_KIND, P_NEXT, P_PREV, P_NODE, P_FIFO,
+    P_CORE, P_QUEUE, P_CHANNEL, P_BANK, P_ROW, P_ENGINE,
+) = range(3, 20)  # fmt: skip
+P_SIZE = 20
+
+(
+    Q_POS, Q_END, Q_TASK, Q_CORE, Q_ENGINE, Q_BUSY, Q_TOUCHED, Q_TIMER, Q_ASKED, Q_ANSWERED,
+    Q_UNDER_WAY, Q_LIMIT, Q_ISSUE_TICKS, Q_NEXT_ISSUE, Q_UNIT_BYTES, Q_OFFSET, Q_INDEX, Q_PACKET,
+    Q_START, Q_SEEN,
+) = range(3, 23)  # fmt: skip
+Q_SIZE = 23
+
+# C_SOURCES: request-network FIFO of each engine, then response-network FIFO of each; C_ACKS: FIFO.
+MAX_ENGINES = 32
+(
+    C_NUM, C_DEN, C_FREE, C_BYTES, C_BUSY_TICKS, C_STRETCH, C_FIRST, C_TOUCHED, C_NODE, C_ACKS,
+    C_SOURCES,
+) = range(11)  # fmt: skip
+C_SIZE = C_SOURCES + 2 * MAX_ENGINES
+
+(
+    T_KIND, T_CORE, T_QUEUE, T_TICKS, T_BYTES, T_MEMORY, T_ADDRESS, T_ROW_BYTES, T_STRIDE, T_MATCH,
+    T_SUCCESSORS, T_SUCCESSORS_END, T_WAITS, T_LEFT, T_READY, T_START, T_END, T_POSTED, T_ASKED,
+    T_CHAIN,
+) = range(20)  # fmt: skip
+T_SIZE = 20
+
+M_FIRST_CHANNEL, M_NUM_CHANNELS, M_INTERLEAVE = range(3)
+M_SIZE = 3
+
+# Channels (DRAM): times in ps. K_ for "kanal"; B_ for a bank.
+TIMINGS = ("t_rcd", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_faw", "t_ccd_l", "t_wtr",
+           "t_rtw", "t_wr", "t_refi", "t_rfc")  # fmt: skip
+(
+    K_TRCD, K_TRP, K_TCL, K_TCWL, K_TRAS, K_TRRD, K_TFAW, K_TCCD_L, K_TWTR, K_TRTW, K_TWR, K_TREFI,
+    K_TRFC,
+    K_NODE, K_SOURCE, K_WINDOW, K_NUM_BANKS, K_BANKS, K_REQUEST_TICKS, K_RESPONSE_TICKS, K_MB_S,
+    K_BURST_BYTES, K_ROW_BYTES, K_FIRST, K_LAST, K_OPEN, K_TOUCHED, K_DIRECTION, K_PASSED,
+    K_OLDEST, K_NUM_ACTS, K_BUS_FREE, K_NEXT_REFRESH, K_LAST_READY, K_READ_BYTES, K_WRITE_BYTES,
+    K_BUSY, K_REQUESTS, K_HITS, K_MISSES, K_QUEUE_TICKS,
+    K_SPAN_TASK, K_SPAN_START, K_SPAN_END, K_SPAN_BYTES, K_NUMBER, K_ACTS,
+) = range(3, 50)  # fmt: skip
+K_BINS = K_ACTS + 4
+K_SIZE = K_BINS + NUM_BINS
+
+B_ROW, B_COLUMN_OK, B_PRECHARGE_OK, B_ACT_OK = range(4)
+B_SIZE = 4
+
+SPAN_WORDS = 5  # a row of the span buffer: track, task, start_ps, end_ps, bytes
