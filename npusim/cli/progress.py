@@ -43,7 +43,7 @@ class Progress:
 
 def announce_compilation(engine: str) -> None:
     """Says so when this run must first compile the kernels of the fast engine."""
-    from npusim.engine.kernel import is_compiled
+    from npusim.engine import is_compiled
 
     if engine == "fast" and not is_compiled():
         print(f"compiling kernels (once, about {COMPILE_ABOUT_S} s) …", file=sys.stderr, flush=True)
