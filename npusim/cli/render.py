@@ -10,7 +10,8 @@ from rich.table import Table as RichTable
 from npusim.report.summary import Summary, Table
 
 WIDTH_WITHOUT_TERMINAL = 120
-FIRST_COLUMN_WIDTH = 12  # at least, where a narrow terminal makes names fold
+ROOMY_WIDTH = 80
+FIRST_COLUMN_WIDTH = 10  # at least, where a narrow terminal makes names fold
 
 
 def console() -> Console:
@@ -34,7 +35,14 @@ def print_summary(screen: Console, summary: Summary) -> None:
 
 def print_table(screen: Console, table: Table) -> None:
     """The first column stands to the left, the others to the right."""
-    view = RichTable(title=escape(table.title), title_justify="left", box=None, pad_edge=False)
+    gap = 2 if screen.width >= ROOMY_WIDTH else 1
+    view = RichTable(
+        title=escape(table.title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, gap, 0, 0),
+    )
     for index, name in enumerate(table.columns):
         if index:
             view.add_column(escape(name), justify="right", no_wrap=True)
