@@ -1,6 +1,7 @@
 """Schedule → Table: its SEND, RECV and COMPUTE tasks by rank, ready to be put on any cores."""
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -52,9 +53,9 @@ class _Rows:
         """Appends the messages of a step that carry something, and their reductions."""
         full = step.first < step.last
         columns = np.stack([step.src, step.dst, step.first, step.last])[:, full]
-        odd = columns[0] % 2 == 1
-        for part in (columns[:, ~odd], columns[:, odd]) if self._phased else (columns,):
-            self._messages(*part)
+        phase = _phases(columns[0], columns[1]) if self._phased else np.zeros(full.sum(), int)
+        for index in range(phase.max(initial=-1) + 1):
+            self._messages(*columns[:, phase == index])
         _, dst, first, last = columns
         if step.reduces:
             self.now[dst] = self._add(COMPUTE, dst, self.now[dst], first, last)
@@ -76,3 +77,18 @@ class _Rows:
         ids = np.arange(self._num_rows, self._num_rows + len(rank))
         self._num_rows += len(rank)
         return ids
+
+
+def _phases(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
+    """Phase of each message of a step. In a ring even ranks send first, odd ranks receive first
+    (the last of an odd number closes the ring in phase 0); else in the first phase in which neither
+    end does anything."""
+    if ((src - dst) % 2 == 0).sum() <= 1:
+        return src % 2
+    phases: list[int] = []
+    busy: set[tuple[int, int]] = set()
+    for ends in zip(src.tolist(), dst.tolist(), strict=True):
+        phase = next(p for p in count() if not {(p, rank) for rank in ends} & busy)
+        busy |= {(phase, rank) for rank in ends}
+        phases.append(phase)
+    return np.array(phases)
