@@ -97,7 +97,7 @@ class CollectiveWorkload(Spec):
     kind: Literal["collective"]
     op: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"]
     bytes: Bytes
-    algorithm: Literal["auto", "ring", "tree", "mesh2d"] = "auto"
+    algorithm: Literal["auto", "ring", "ring_phased", "tree", "mesh2d"] = "auto"
     cores: tuple[CoreRef, ...] | None = None
 
 
