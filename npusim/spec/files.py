@@ -1,6 +1,7 @@
 """A path or a bundled name → the file, and the file → its tree with `base:` files read in."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def find(kind: str, name: str, place: str = "", near: Path | None = None) -> Pat
     Raises SpecError at `place` when there is none, listing the bundled names and the nearest.
     """
     folders = ([near] if near else []) + [Path()]
-    for path in (folder / Path(name).expanduser() for folder in folders):
+    for path in (folder / os.path.expanduser(name) for folder in folders):
         file = path / "config.json" if kind == "model" else path
         for candidate in (path, file):
             if _is_file(candidate, place):

@@ -293,6 +293,7 @@ def test_aliases_cannot_blow_up(folder):
     ("name", "text"),
     [
         ("nowhere.yaml", "hardware file 'nowhere.yaml' is not there"),
+        ("~nobody-here/x.yaml", "hardware file '~nobody-here/x.yaml' is not there"),
         ("no/where", "hardware file 'no/where' is not there"),
         (".", "hardware file '.' is a folder, not a file"),
         ("x" * 300, "File name too long"),
