@@ -15,6 +15,19 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(find_chromium() is None, reason="chromium and chromedriver are needed"),
 ]
+QUERY = """
+    window.app.trace.engine.query({sql!r}).then(
+        answer => done(Number(answer.iter({{}}).get("n"))),
+        error => done(String(error)));
+"""
+COUNTS = {
+    "select count(*) as n from slice": 20,
+    "select count(*) as n from slice where depth > 0 or dur < 0": 0,
+    "select count(*) as n from slice where dur = 0": 2,
+    "select count(*) as n from flow": 2,
+    "select count(distinct name) as n from counter_track": 3,
+    "select count(*) as n from stats where severity = 'error' and value > 0": 0,
+}
 TRACKS = ("Chip", "Core 0,0", "Core 0,1", "array 0", "dma 0", "dma 1", "Memory", "NoC")
 
 
@@ -24,7 +37,9 @@ def served(tmp_path):
     servers = []
 
     def start(name):
-        server, url = make_server(write_timeline(setup(), small_run(), tmp_path / name))
+        run = small_run()
+        run.iterations[0].trace.end_ps[4] = 360_000  # a slice that takes no time
+        server, url = make_server(write_timeline(setup(), run, tmp_path / name))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return url
@@ -36,7 +51,7 @@ def served(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["small.pftrace", "small.json.gz"])
-def test_the_ui_shows_our_tracks(served, tmp_path, name):
+def test_the_ui_shows_our_tracks_and_holds_every_event(served, tmp_path, name):
     with chromium(tmp_path / "profile") as browser:
         browser.open(served(name))
 
@@ -49,3 +64,4 @@ def test_the_ui_shows_our_tracks(served, tmp_path, name):
         finally:
             browser.screenshot(tmp_path / f"{name}.png")
         assert missing() == []
+        assert {sql: browser.run_async(QUERY.format(sql=sql)) for sql in COUNTS} == COUNTS
