@@ -148,10 +148,10 @@ def with_bases(node: Node, folder: Path, kind: str, above: tuple[Path, ...] = ()
 
 def _find_base(base: Node, folder: Path, kind: str) -> Path:
     """Beside the file, in its parts/, a bundled part, a bundled file of the same kind."""
-    for candidate in (folder / base.value, folder / "parts" / base.value):
-        for file in (candidate, candidate.with_name(candidate.name + ".yaml")):
-            if candidate.name and _is_file(file, base.place):
-                return file
+    for where in (folder, folder / "parts"):
+        for name in (base.value, f"{base.value}.yaml"):
+            if _is_file(where / name, base.place):
+                return where / name
     table: Mapping[str, Path] = {**bundled(kind), **bundled("part")}
     if base.value in table:
         return table[base.value]

@@ -305,3 +305,12 @@ def test_aliases_cannot_blow_up(folder):
 def test_name_is_refused_with_the_nearest(folder, name, text):
     with pytest.raises(SpecError, match=text):
         load_hardware(name)
+
+
+@pytest.mark.parametrize(
+    "base", ["/", ".", "..", "''", "'a\\0b'", "~x", '"\\ud800"', "npu_lage_core"]
+)
+def test_base_is_refused_with_its_line(folder, base):
+    (folder / "chip.yaml").write_text(f"name: x\nbase: {base}\n")
+    with pytest.raises(SpecError, match=r"^chip\.yaml:2: base must be a file or one of"):
+        load_hardware("chip.yaml")
