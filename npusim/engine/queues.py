@@ -132,16 +132,18 @@ def _run_dma(A, queue):
         _open_transfer(A, queue)
     task = A[queue + Q_TASK]
     is_send = A[task + T_KIND] == SEND
-    if is_send and A[HANDSHAKE] == 1 and A[queue + Q_ANSWERED] == 0:
-        if A[queue + Q_ASKED] == 0:
-            _ask(A, queue, task)
+    handshake = is_send and A[HANDSHAKE] == 1
+    if handshake and A[queue + Q_ASKED] == 1 and A[queue + Q_ANSWERED] == 0:
         return
     if A[queue + Q_UNDER_WAY] >= A[queue + Q_LIMIT]:
         return
     if A[NOW] < A[queue + Q_NEXT_ISSUE]:
         _set_timer(A, queue)
         return
-    _issue(A, queue, task, is_send)
+    if handshake and A[queue + Q_ASKED] == 0:
+        _ask(A, queue, task)
+    else:
+        _issue(A, queue, task, is_send)
 
 
 @kernel
@@ -189,8 +191,9 @@ def _receiver_node(A, send):
 
 @kernel
 def _ask(A, queue, task):
-    """A handshake's request; it is no unit, so neither spacing nor limit holds it back."""
+    """A handshake's request: issued like a unit, but not under way."""
     A[queue + Q_ASKED] = 1
+    A[queue + Q_NEXT_ISSUE] = A[NOW] + A[queue + Q_ISSUE_TICKS]
     A[task + T_START] = A[NOW]
     packet = new_packet(A, ASK, task, 0, 0, A[HEADER])
     A[packet + P_NODE] = _receiver_node(A, task)

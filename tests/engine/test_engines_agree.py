@@ -143,7 +143,7 @@ def test_fast_and_reference_agree(rng):
 def test_spans_of_both_engines_are_equal(rng):
     case = random_case(rng)
     of_fast, of_reference = [], []
-    fast.run(*case, on_spans=of_fast.append)
+    fast.run(*case, on_spans=lambda rows: of_fast.append(rows.copy()))
     run_reference(*case, on_spans=of_reference.append)
     assert by_track(of_fast) == by_track(of_reference)
 

@@ -7,15 +7,6 @@ import numpy as np
 from npusim.engine.tables import NUM_BINS
 
 SPAN_GAP_TICKS = 64
-SPAN = np.dtype(
-    [
-        ("track", np.int32),
-        ("task", np.int32),
-        ("start_ps", np.int64),
-        ("end_ps", np.int64),
-        ("bytes", np.int64),
-    ]
-)
 
 
 class Bytes:
@@ -63,5 +54,5 @@ class Track:
         self._spans.append((task, start, end, num_bytes))
 
     def spans(self, to_ps: Callable[[int], int]) -> list[tuple[int, int, int, int, int]]:
-        """SPAN rows; times are put through `to_ps`."""
+        """Rows (track, task, start_ps, end_ps, bytes); times are put through `to_ps`."""
         return [(self._track, t, to_ps(s), to_ps(e), b) for t, s, e, b in self._spans]

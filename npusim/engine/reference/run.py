@@ -7,7 +7,7 @@ import numpy as np
 
 from npusim.engine.reference.chip import Chip
 from npusim.engine.reference.clock import Phase
-from npusim.engine.reference.counters import SPAN, bin_length
+from npusim.engine.reference.counters import bin_length
 from npusim.engine.reference.dram import READ, WRITE
 from npusim.engine.reference.queues import ComputeQueue, DmaQueue, Queue
 from npusim.engine.reference.waiting import who_waits
@@ -22,7 +22,8 @@ def run(
 ) -> Outcome:
     """Runs the tasks to their end, or until nothing can proceed (then `waiting` says why).
 
-    `on_spans` is given an array of SPAN rows at the end: busy intervals, track by track.
+    `on_spans` is given the busy intervals at the end, as int64 rows (track, task, start_ps, end_ps,
+    bytes), track by track.
     `shuffle` puts the events of one phase of one tick in a random order, for tests.
     """
     chip = Chip(wiring, tasks, shuffle)
@@ -108,4 +109,4 @@ def _spans(chip: Chip) -> np.ndarray:
     """Channels' spans (kept in ps), then links' (kept in ticks)."""
     of_channels = [span for c in chip.channels for span in c.track.spans(int)]
     of_links = [span for link in chip.network.links for span in link.track.spans(chip.clock.ps)]
-    return np.array(of_channels + of_links, SPAN)
+    return np.array(of_channels + of_links, INT).reshape(-1, 5)
