@@ -62,7 +62,7 @@ def check_parts(graph: nx.DiGraph, parts: Mapping[str, Part], tp: int) -> None:
 def _need(op: Op, size: int, parts: int, what: str) -> None:
     if parts > size:
         raise SpecError(
-            f"{parts} ranks cannot share the {size} {what} of {op.name}; lower tp to {size} at most",
+            f"{parts} ranks cannot share the {size} {what} of {op.name}; lower tp below that",
             "parallel.tp",
         )
 
@@ -82,7 +82,9 @@ def cut_matmul(op: Op, around: Around) -> Part:
     if op.role in ("absorb_k", "absorb_v"):
         return _columns(op, around)
     if scheme.paired:
-        return {"column": _columns, "row": _row_half, "replicated": _replicated}[half](op, around)
+        return {"column": _columns, "row": _row_half, "replicated": _shared}[half](op, around)
+    if op.role == "router" and (op.n < scheme.rows or op.k < scheme.columns):
+        return _everywhere(op, around)
     if scheme.rotating:
         return _grid(op, around)
     return _whole_weights(op, around)
@@ -152,14 +154,45 @@ def _row_half(op: Op, around: Around) -> Part:
     )
 
 
-def _replicated(op: Op, around: Around) -> Part:
-    tp = around.scheme.tp
+def _shared(op: Op, around: Around) -> Part:
+    """What all ranks need whole: cut by columns and gathered; tiny ones are computed by all."""
+    scheme, tp = around.scheme, around.scheme.tp
+    if op.n >= tp > 1:
+        columns = shards(op.n, tp)
+        return Part(
+            op,
+            shapes=tuple((op.m, op.k, n) for n in columns),
+            weights=tuple(op.k * n + _bias(op, n) for n in columns),
+            outputs=(op.m * op.n,) * tp,
+            share=(WHOLE,) * tp,
+            after=(Comm("all_gather", scheme.everyone, (op.m * op.n,)),),
+        )
+    return _everywhere(op, around)
+
+
+def _everywhere(op: Op, around: Around) -> Part:
+    """All weights on every rank, for its own rows of the residual stream."""
+    scheme = around.scheme
+    tp = scheme.tp
+    if scheme.rows > 1:
+        return _whole_rows_part(op, scheme)
     return Part(
         op,
         shapes=((op.m, op.k, op.n),) * tp,
         weights=(op.k * op.n + _bias(op, op.n),) * tp,
         outputs=(op.m * op.n,) * tp,
         share=(WHOLE,) * tp,
+    )
+
+
+def _whole_rows_part(op: Op, scheme: Scheme) -> Part:
+    rows = [m for m in shards(op.m, scheme.rows) for _ in range(scheme.columns)]
+    return Part(
+        op,
+        shapes=tuple((m, op.k, op.n) for m in rows),
+        weights=(op.k * op.n + _bias(op, op.n),) * scheme.tp,
+        outputs=tuple(m * op.n for m in rows),
+        share=tuple((m, max(1, op.m)) for m in rows),
     )
 
 

@@ -65,7 +65,7 @@ def cut_experts(op: Op, around: "Around") -> Part:
         ),
         outputs=tuple(sum(experts[e]) * s[2] for (e, _), s in zip(ranks, shapes, strict=True)),
         share=tuple((c * sum(experts[e]), width * _assigned(op)) for e, c in ranks),
-        before=_dispatch(op, scheme) if column else (),
+        before=_dispatch(op, around) if column else (),
         layout="split",
     )
 
@@ -83,19 +83,16 @@ def _exchanged(assignments: int, width: int, scheme: Scheme) -> int:
     return assignments * width * (scheme.ep - 1) // (scheme.ep * scheme.ep)
 
 
-def _dispatch(op: Op, scheme: Scheme) -> tuple[Comm, ...]:
+def _dispatch(op: Op, around: "Around") -> tuple[Comm, ...]:
     """Tokens to the experts: whole rows first where rows are cut, then an all-to-all over ep."""
     comms: list[Comm] = []
+    scheme = around.scheme
     if scheme.rows > 1:
-        rows = _assigned(op) // max(1, _top_k(op))
+        rows = max(part.op.m for part in around.inputs)
         groups = scheme.column_groups
         comms.append(Comm("all_gather", groups, (rows * op.k,) * len(groups)))
     comms += _all_to_all(op, scheme, op.k)
     return tuple(comms)
-
-
-def _top_k(op: Op) -> int:
-    return _assigned(op) // op.m if op.m and _assigned(op) >= op.m else 1
 
 
 def _all_to_all(op: Op, scheme: Scheme, width: int) -> list[Comm]:

@@ -1,11 +1,12 @@
 """Parts and caches of a stage, and a core's scratchpad → what each core must hold, and its buffers.
 
-How a scratchpad is divided when not everything fits: up to half for activations (residual, input and
-output of one op at a time), up to a quarter for weights on their way, an eighth for KV blocks.
+How a scratchpad is divided when not everything fits: up to half for activations (residual, input
+and output of one op at a time), a quarter for weights on their way, a sixteenth for KV blocks.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from npusim.graph.ir import Op
 from npusim.passes.emit_kv import CacheShape, rank_bytes
@@ -73,33 +74,61 @@ def limits(
     works: Sequence[StageWork], rank: int, cost: CoreCost, capacity_bytes: int, streamed: bool
 ) -> Limits:
     """`streamed`: weights and KV come from memory, so that they need buffers. Assumes that norm
-    weights are part of the buffers and always on chip."""
-    spill_limit = capacity_bytes // (2 * LIVE_TENSORS)
-    sizes = [
-        bits_to_bytes(part.outputs[rank], cost.activation_bits)
-        for work in works
-        for part in work.parts_of_stage()
-        if part.outputs
-    ]
-    activations = sum(sorted((s for s in sizes if s <= spill_limit), reverse=True)[:LIVE_TENSORS])
-    spilled = max((s for s in sizes if s > spill_limit), default=0)
-    if spilled:
-        activations = min(capacity_bytes // 2, activations + spill_limit)
-    norms = sum(
-        bits_to_bytes(op.weight_elements, cost.weight_bits)
-        for op in works[0].ops
-        if op.kind == "norm"
-    )
+    weights cost no loads: those of two layers are part of the buffers."""
+    activations, spill_limit, spilled = _activations(works, rank, cost, capacity_bytes // 2)
+    norms = 2 * _norm_bytes(works[0], cost)
     weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streamed else 0
-    kv_window = _kv_window(works, rank, cost, capacity_bytes // 8) if streamed else 0
+    kv_window = _kv_window(works, rank, cost, capacity_bytes // 16) if streamed else 0
     rotating = weight_window if works[0].scheme.rotating and works[0].scheme.rows > 1 else 0
     return Limits(
         weight_window or capacity_bytes // 4,
-        kv_window or capacity_bytes // 8,
+        kv_window or capacity_bytes // 16,
         spill_limit,
         activations + norms + weight_window + kv_window + rotating // 2,
         2 * spilled,
     )
+
+
+def _norm_bytes(work: StageWork, cost: CoreCost) -> int:
+    """Norm weights of the layer with most of them."""
+    by_layer: dict[int, int] = {}
+    for op in work.ops:
+        if op.kind == "norm":
+            size = bits_to_bytes(op.weight_elements, cost.weight_bits)
+            by_layer[op.layer] = by_layer.get(op.layer, 0) + size
+    return max(by_layer.values(), default=0)
+
+
+def _activations(
+    works: Sequence[StageWork], rank: int, cost: CoreCost, bound_bytes: int
+) -> tuple[int, int, int]:
+    """(bytes live at once, size from which a tensor goes to memory, largest that does).
+
+    Assumes that the residual stream, an op's input and its output are live at once. When they
+    exceed the bound, tensors above a third of it stream through memory.
+    """
+    live, largest = 0, 0
+    for work in works:
+        sizes = [
+            bits_to_bytes(part.outputs[rank], cost.activation_bits)
+            for part in work.parts_of_stage()
+            if part.outputs
+        ]
+        residual = max(
+            (
+                bits_to_bytes(part.outputs[rank], cost.activation_bits)
+                for part in work.parts_of_stage()
+                if part.op.kind == "add"
+            ),
+            default=0,
+        )
+        pairs = [a + b for a, b in pairwise(sizes)] or sizes
+        live = max(live, residual + max(pairs, default=0))
+        largest = max(largest, *sizes, 0)
+    if live <= bound_bytes:
+        return live, bound_bytes, 0
+    limit = bound_bytes // LIVE_TENSORS
+    return bound_bytes, limit, largest if largest > limit else 0
 
 
 def _window(work: StageWork, rank: int, cost: CoreCost, bound_bytes: int) -> int:
@@ -120,10 +149,8 @@ def _kv_window(works: Sequence[StageWork], rank: int, cost: CoreCost, bound_byte
     return min(bound_bytes, min((s for s in sizes if s), default=0))
 
 
-def core_demand(works: Sequence[StageWork], rank: int, cost: CoreCost, limit: Limits) -> CoreDemand:
-    """Weights once, KV of the largest micro-batch of each layer."""
-    kv_bytes = sum(
-        max(work.kv_bytes(layer, rank, cost) for work in works) for layer in works[0].layers
-    )
-    weights = tuple(works[0].weight_bytes(rank, cost))
+def core_demand(work: StageWork, rank: int, cost: CoreCost, limit: Limits) -> CoreDemand:
+    """`work`: that of all micro-batches together."""
+    kv_bytes = sum(work.kv_bytes(layer, rank, cost) for layer in work.layers)
+    weights = tuple(work.weight_bytes(rank, cost))
     return CoreDemand(limit.buffers_bytes, weights, kv_bytes)

@@ -182,7 +182,7 @@ def _emit_blocks(work: _Work, blocks: tuple[Block, ...], after: list[int]) -> li
     done: list[int] = []
     for index, block in enumerate(blocks):
         share = (edges[index], edges[index + 1], total)
-        loads = _load_block(work, block)
+        loads = _load_block(work, block) + _load_spilled(work, block, after, done)
         scores = _array_tasks(work, block, share, loads + after, 0)
         weights = [_softmax_task(work, share, scores)]
         scored.append((loads, weights, scores))
@@ -223,6 +223,18 @@ def _load_block(work: _Work, block: Block) -> list[int]:
     return load_rows(
         work.emission, core, work.qk.layer, work.rows[0], block.load_offset, block.load_bytes, waits
     )
+
+
+def _load_spilled(work: _Work, block: Block, after: list[int], room: list[int]) -> list[int]:
+    """Queries, keys and values of a block that were made in this iteration and went to memory; the
+    buffer of the block before the last is `room`."""
+    if not work.emission.input_spilled(work.qk, work.rank) or block.load_bytes:
+        return []
+    query, kv = work.heads.query[work.rank], work.heads.kv[work.rank]
+    width = work.qk.head_dim + work.av.value_dim
+    elements = sum(q * query * work.qk.head_dim + k * kv * width for q, k in block.parts)
+    size = bits_to_bytes(elements, work.core.cost.activation_bits)
+    return [work.emission.spill_load(work.core, work.rows[0], size, after + room)]
 
 
 def _array_tasks(

@@ -64,8 +64,8 @@ def _num_pieces(emission: Emission, part: Part) -> int:
 
 
 class _Ring:
-    """One matmul with rotating weights while it is emitted. In step s a rank computes with the block
-    of the rank s places before it and hands it on. A rank posts the RECV of a block when it
+    """One matmul with rotating weights while it is emitted. In step s a rank computes with the
+    block of the rank s places before it and hands it on. A rank posts the RECV of a block when it
     has computed with and sent on the block before the current one: two buffers."""
 
     def __init__(

@@ -252,28 +252,28 @@ def core_states(mapped: "Mapped", planned: "Planned", hardware: Hardware) -> dic
     """Emission state of every core that is used."""
     states = {}
     specs = hardware.cores()
-    for replica, stages in zip(mapped.works, mapped.groups, strict=True):
-        for works, cores in zip(replica, stages, strict=True):
+    for replica, stages in zip(mapped.whole, mapped.groups, strict=True):
+        for work, cores in zip(replica, stages, strict=True):
             for rank, core in enumerate(cores):
                 engines = specs[core].dma.engines
-                states[core] = _core_state(mapped, planned, works, rank, core, engines)
+                states[core] = _core_state(mapped, planned, work, rank, core, engines)
     return states
 
 
 def _core_state(
     mapped: "Mapped",
     planned: "Planned",
-    works: list[StageWork],
+    work: StageWork,
     rank: int,
     core: int,
     num_engines: int,
 ) -> CoreState:
     own, limit, cost = planned.plan.cores[core], planned.limits[core], mapped.costs[core]
-    own = _with_tied(own, works[0])
+    own = _with_tied(own, work)
     memory_id, spill_address = planned.spill_region(core)
     address, resident, offset = {}, {}, 0
-    for layer in works[0].layers:
-        size = max(work.kv_bytes(layer, rank, cost) for work in works)
+    for layer in work.layers:
+        size = work.kv_bytes(layer, rank, cost)
         base = own.kv.address - own.sram_kv_bytes if own.kv else 0
         address[layer] = base + offset
         resident[layer] = min(size, max(0, own.sram_kv_bytes - offset))
@@ -291,7 +291,7 @@ def _core_state(
 def _with_tied(own, work: StageWork):
     """A tied LM head reads the embedding's table."""
     names = [op.name for op in work.ops if op.tied_to in own.weights]
-    tied = {name: own.weights["embedding"] for name in names}
+    tied = dict.fromkeys(names, own.weights.get("embedding"))
     return replace(own, weights={**own.weights, **tied})
 
 

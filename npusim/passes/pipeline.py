@@ -27,9 +27,11 @@ from npusim.units import format_bytes
 
 @dataclass(frozen=True)
 class Mapped:
-    """The work of every group: works[replica][stage][micro-batch], cores of groups[replica][stage]."""
+    """The work of every group, works[replica][stage][micro-batch]; of all its micro-batches
+    together, whole[replica][stage]; the cores of groups[replica][stage]."""
 
     works: list[list[list[StageWork]]]
+    whole: list[list[StageWork]]
     graphs: list[list[nx.DiGraph]]
     groups: list[list[list[int]]]
     scheme: Scheme
@@ -57,13 +59,18 @@ def lower(
     Raises SpecError when the mapping cannot be used for this graph or chip, CapacityError when the
     iteration does not fit the chip.
     """
-    batches = [micro_batches(g, parallel.micro_batches) for g in replicas(graph, parallel.dp)]
+    whole = replicas(graph, parallel.dp)
+    batches = [micro_batches(g, parallel.micro_batches) for g in whole]
     stages = stages_of(graph, parallel.pp)
     groups, place_note = place_with_note(placement, hardware, parallel.tp, parallel.pp, parallel.dp)
     scheme, scheme_note = choose_scheme(graph, hardware, parallel, dtypes, groups[0][0])
     works = [[partition(batch, scheme, stages) for batch in replica] for replica in batches]
+    everything = [
+        replica[0] if len(replica) == 1 else partition(g, scheme, stages)
+        for g, replica in zip(whole, works, strict=True)
+    ]
     mapped = Mapped(
-        [_by_stage(replica) for replica in works], batches, groups, scheme,
+        [_by_stage(replica) for replica in works], everything, batches, groups, scheme,
         {core: core_cost(spec, dtypes) for core, spec in enumerate(hardware.cores())},
     )  # fmt: skip
     planned = plan(mapped, hardware)
@@ -135,13 +142,13 @@ def plan(mapped: Mapped, hardware: Hardware) -> Planned:
 
 def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
     demands, bounds = {}, {}
-    for replica, stages in zip(mapped.works, mapped.groups, strict=True):
-        for works, cores in zip(replica, stages, strict=True):
+    for replica, whole, stages in zip(mapped.works, mapped.whole, mapped.groups, strict=True):
+        for works, work, cores in zip(replica, whole, stages, strict=True):
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
                 capacity = hardware.core(core).scratchpad.capacity_bytes
                 bounds[core] = limits(works, rank, cost, capacity, streamed)
-                demands[core] = core_demand(works, rank, cost, bounds[core])
+                demands[core] = core_demand(work, rank, cost, bounds[core])
     placed = plan_memory(hardware, demands)
     return Planned(placed, bounds, _spill_regions(placed.memory, bounds))
 
