@@ -1,6 +1,7 @@
 """A transfer, collective or memory workload → its Program."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -88,21 +89,23 @@ def lower_memory(hardware: Hardware, workload: MemoryWorkload, seed: int = 0) ->
     for core_id in cores:
         instance = next(i for i in instances if core_id in i.cores)
         base, share = _share(instance, core_id, cores)
-        offsets = _offsets(workload, num_requests, share, rng)
-        reads = rng.permutation(num_requests) < round(workload.read_fraction * num_requests)
-        sizes = np.full(num_requests, workload.request_bytes)
-        sizes[-1] = workload.bytes - (num_requests - 1) * workload.request_bytes
-        columns = {
-            "kind": np.where(reads, LOAD, STORE),
-            "core": core_id,
-            "unit": _engines(hardware.core(core_id), num_requests),
-            "bytes": sizes,
-            "memory": instance.memory_id,
-            "address": base + offsets,
-            "op": op,
-        }
+        columns = _requests(workload, num_requests, share, rng)
+        columns["address"] += base
+        columns["unit"] = _engines(hardware.core(core_id), num_requests)
+        columns |= {"core": core_id, "memory": instance.memory_id, "op": op}
         b.extend(columns, np.zeros(num_requests + 1, np.int64), np.empty(0, np.int64))
     return _checked(b)
+
+
+def _requests(
+    workload: MemoryWorkload, num_requests: int, share: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Kind, bytes and address (in the core's part) of each request (num_requests,)."""
+    offsets = _offsets(workload, num_requests, share, rng)
+    reads = rng.permutation(num_requests) < round(workload.read_fraction * num_requests)
+    sizes = np.full(num_requests, workload.request_bytes)
+    sizes[-1] = workload.bytes - (num_requests - 1) * workload.request_bytes
+    return {"kind": np.where(reads, LOAD, STORE), "bytes": sizes, "address": offsets}
 
 
 def _checked(b: ProgramBuilder) -> Program:

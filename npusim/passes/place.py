@@ -125,7 +125,7 @@ def _walk(
                 for top, left in corners[:num_groups]
             ], f"placement {name}: blocks of {rows}x{columns} cores"
     path = sorted(area.cores) if pattern is _row_major else _serpentine(area)
-    order = [column for _, column in pattern(1, tp)] if pattern is _interleaved else range(tp)
+    order = [column for _, column in pattern(1, tp)]
     slices = [path[first : first + tp] for first in range(0, num_groups * tp, tp)]
     note = f"placement {name}: {num_groups} equal blocks of {tp} cores do not fit, slices of a path"
     return [[part[i] for i in order] for part in slices], note

@@ -198,7 +198,8 @@ def _too_much(
     bound = sum(instance.memory.capacity_bytes for instance in instances)
     names = " and ".join(dict.fromkeys(instance.memory.name for instance in instances))
     whose = f"core {core_id}" if len(sharers) == 1 else f"cores {min(sharers)} to {max(sharers)}"
+    pieces = " in pieces too small for a whole tensor" if demand <= bound else ""
     return (
         f"{whose}: weights and KV need {format_bytes(demand)} of {names}, which has "
-        f"{format_bytes(bound)}; {lever}"
+        f"{format_bytes(bound)}{pieces}; {lever}"
     )

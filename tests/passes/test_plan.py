@@ -143,3 +143,11 @@ def test_a_full_shared_memory_counts_all_its_cores():
         CapacityError, match=r"^cores 0 to 3: weights and KV need 2.00 GiB of hbm, which has 1.00"
     ):
         plan_memory(hardware, {c: CoreDemand(weights=(("w", GIB // 2),)) for c in range(4)})
+
+
+def test_memories_too_small_for_one_tensor_each():
+    hardware = chip(memory(1 / 256, name="a"), memory(1 / 256, name="b"))
+    with pytest.raises(
+        CapacityError, match=r"need 6.00 MiB of a and b, which has 8.00 MiB in pieces too small"
+    ):
+        plan_one(hardware, weights=(("w", 6 * MIB),))
