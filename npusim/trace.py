@@ -127,8 +127,8 @@ class SpanLog:
             self.append(chunk)
 
     def append(self, chunk: np.ndarray) -> None:
-        """Keeps a SPAN_DTYPE array; the caller must not write into it afterwards."""
-        self._chunks.append(chunk)
+        """Copies an array of SPAN_DTYPE, or the same columns as integers (spans, 5)."""
+        self._chunks.append(_as_spans(chunk))
         self._in_memory += len(chunk)
         if self._in_memory > self._memory_spans:
             self._spool()
@@ -153,6 +153,15 @@ class SpanLog:
             self._file = tempfile.TemporaryFile(prefix="npusim-spans-")  # noqa: SIM115
         self._file.seek(0, 2)
         for chunk in self._chunks:
-            self._file.write(np.ascontiguousarray(chunk, SPAN_DTYPE).data)
+            self._file.write(chunk.data)
         self._spooled += self._in_memory
         self._chunks, self._in_memory = [], 0
+
+
+def _as_spans(chunk: np.ndarray) -> np.ndarray:
+    if chunk.dtype == SPAN_DTYPE:
+        return chunk.copy()
+    spans = np.empty(len(chunk), SPAN_DTYPE)
+    for index, name in enumerate(SPAN_DTYPE.names or ()):
+        spans[name] = chunk[:, index]
+    return spans

@@ -23,3 +23,14 @@ def test_spans_come_back_in_order_whether_spooled_or_not(memory_spans):
 def test_an_empty_log_has_no_chunks_but_is_a_log():
     log = SpanLog()
     assert list(log.chunks()) == [] and log.num_spans == 0 and log
+
+
+def test_rows_of_a_buffer_that_is_used_again_are_copied():
+    buffer = np.array([[3, 1, 10, 20, 64], [4, 2, 30, 2**40, 128]])
+    log = SpanLog()
+    log.append(buffer)
+    log.append(spans(0, 1))
+    buffer[:] = 0
+    first, second = log.chunks()
+    assert first.dtype == SPAN_DTYPE and second.dtype == SPAN_DTYPE
+    assert first.tolist() == [(3, 1, 10, 20, 64), (4, 2, 30, 2**40, 128)]
