@@ -70,7 +70,7 @@ def test_compare_shows_the_ratio(folder, npusim):
 @pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_130(folder):
     command = [sys.executable, "-m", "npusim", "run", "llm.yaml", "--engine", "simpy"]
-    command += ["--set", "workload.prompt_tokens=1024", "--out", "out"]
+    command += ["--set", "workload.prompt_tokens=16384", "--out", "out"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     time.sleep(3)
     process.send_signal(signal.SIGINT)
