@@ -5,53 +5,20 @@ its first few in the task table itself, so the memory plan, the data types and t
 those of the whole model. Assumes that equal layers take equal time once two in a row agree.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import pairwise
 
 import numpy as np
 
+from npusim.passes.repeat_rows import Run, find_runs
 from npusim.program import COLUMNS, Program
 from npusim.trace import Trace
 
-MAX_PERIOD = 8  # layers of a repeating pattern: 2 in Gemma-2, up to 8 in hybrids
 TOLERANCE = 0.01
 # columns that must be equal in equal layers, beside the relative dependencies and partners
 SAME_COLUMNS = sorted(set(COLUMNS) - {"address", "match", "op"})
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """`count` times a pattern of `period` items from item `start` on."""
-
-    start: int
-    period: int
-    count: int
-
-
-def find_repeats(items: Sequence[Hashable]) -> list[Repeat]:
-    """The repeats in a sequence from left to right, at each place the one that covers most
-    (the shorter period where equal)."""
-    repeats, place = [], 0
-    while place < len(items):
-        best = max(
-            (_repeat_at(items, place, period) for period in range(1, MAX_PERIOD + 1)),
-            key=lambda r: (r.period * (r.count - 1), -r.period),
-        )
-        if best.count > 1:
-            repeats.append(best)
-            place += best.period * best.count
-        else:
-            place += 1
-    return repeats
-
-
-def _repeat_at(items: Sequence[Hashable], start: int, period: int) -> Repeat:
-    end = start + period
-    while end < len(items) and items[end] == items[end - period]:
-        end += 1
-    return Repeat(start, period, max(1, (end - start) // period))
 
 
 @dataclass(frozen=True)
@@ -120,7 +87,7 @@ def shorten(program: Program, keep: int) -> Shortened | None:
         block_signature(program, b) if b.layer >= 0 else ("outside", i)
         for i, b in enumerate(blocks)
     ]
-    repeats = [r for r in find_repeats(signatures) if r.count > keep]
+    repeats = [r for r in find_runs(signatures) if r.count > keep]
     if not repeats:
         return None
     new_index, kept = _renumber(len(program), blocks, repeats, keep)
@@ -133,7 +100,7 @@ def shorten(program: Program, keep: int) -> Shortened | None:
 
 
 def _renumber(
-    num_tasks: int, blocks: list[Block], repeats: list[Repeat], keep: int
+    num_tasks: int, blocks: list[Block], repeats: list[Run], keep: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers in the shortened program and which rows are kept; a removed row has the number
     of the row that stands for it in the last kept repetition."""
@@ -148,7 +115,7 @@ def _renumber(
     return (np.cumsum(kept) - 1)[stand_in], kept
 
 
-def _cut(repeat: Repeat, blocks: list[Block], new_index: np.ndarray, keep: int) -> Cut:
+def _cut(repeat: Run, blocks: list[Block], new_index: np.ndarray, keep: int) -> Cut:
     first = blocks[repeat.start].first
     size = blocks[repeat.start + repeat.period - 1].last - first
     start = int(new_index[first])

@@ -23,7 +23,7 @@ TABLE = {
     "passes": ({"graph", "cost", "program", "spec", "units", "errors"}, {"networkx", "numpy"}),
     "machine": (FOUNDATION | {"engine", "cost", "spec"}, {"simpy", "numpy"}),
     "simulate": (FOUNDATION | {"graph", "passes", "machine", "spec", "repeat"}, set()),
-    "repeat": (FOUNDATION, {"numpy"}),
+    "repeat": (FOUNDATION | {"passes"}, {"numpy"}),
     "report": (
         FOUNDATION | {"spec", "cost"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},

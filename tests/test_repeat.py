@@ -5,31 +5,12 @@ import pytest
 
 from npusim.program import ProgramBuilder, check
 from npusim.repeat import (
-    Repeat,
     added_ps,
-    find_repeats,
     interpolate,
     layer_blocks,
     shorten,
 )
 from npusim.trace import Trace
-
-
-@pytest.mark.parametrize(
-    ("items", "expected"),
-    [
-        ("", []),
-        ("abc", []),
-        ("aaaa", [Repeat(0, 1, 4)]),
-        ("xaaay", [Repeat(1, 1, 3)]),
-        ("ababab", [Repeat(0, 2, 3)]),
-        ("ababa", [Repeat(0, 2, 2)]),
-        ("xaaaabbbb", [Repeat(1, 1, 4), Repeat(5, 1, 4)]),
-        ("aabaabaab", [Repeat(0, 3, 3)]),
-    ],
-)
-def test_repeats_are_found_from_left_to_right(items, expected):
-    assert find_repeats(items) == expected
 
 
 def layered(num_layers: int, cycles=lambda layer: 100):
