@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 12
 BUSIEST = 5
+FULL = 0.6  # from this share of the peak on, more bandwidth is the lever, not more in flight
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,50 @@ def summarize(setup: "Setup", run: Run, result: dict[str, Any] | None = None) ->
 
 
 def sentence(result: dict[str, Any]) -> str:
-    """What binds, from a result dict: the largest share of core time, its operators, a lever."""
-    stalls = {cause: result["stalls"][f"{cause}_ps"] for cause in CAUSES}
-    total = sum(stalls.values())
-    if total == 0:
+    """What binds, from a result dict: the largest share of the time of the cores that have work,
+    the operators it is spent on, and a lever."""
+    cores = [row for row in result["per_core"] if row["idle_ps"] < _core_time(row)]
+    if not cores:
         return "Nothing ran: the makespan is zero."
+    stalls = {cause: sum(row[f"{cause}_ps"] for row in cores) for cause in CAUSES}
     cause = max(CAUSES, key=lambda name: stalls[name])
     title, verb = BINDS[cause]
-    text = f"{title}: {_percent(stalls[cause] / total)} of core time {verb}"
+    text = f"{title}: {_percent(stalls[cause] / sum(stalls.values()))} of core time {verb}"
     text += _culprits(result, cause)
-    text += f"; memory ran at {_percent(result['totals']['memory_fraction'])} of its peak, "
-    text += f"arrays at {_percent(result['totals']['flops_fraction'])} of theirs. "
-    return text + LEVERS[cause](result)
+    if len(cores) < len(result["per_core"]):
+        text += f", on the {len(cores)} of {len(result['per_core'])} cores that have work"
+    return f"{text}{_achieved(result)}. Lever: {LEVERS[cause](result)}."
+
+
+def _core_time(row: dict[str, Any]) -> int:
+    return sum(row[f"{cause}_ps"] for cause in CAUSES)
+
+
+def _achieved(result: dict[str, Any]) -> str:
+    """`; memory ran at … of its peak, arrays at … of theirs`, of what was used at all."""
+    facts = []
+    if _used_channels(result):
+        facts.append(f"memory ran at {_percent(_memory_fraction(result))} of its peak")
+    if result["totals"]["flops"]:
+        facts.append(f"arrays at {_percent(result['totals']['flops_fraction'])} of theirs")
+    link = _busiest_link(result)
+    if link and result["totals"]["message_bytes"]:
+        facts.append(f"the busiest link was busy {_percent(link['busy_fraction'])}")
+    return "; " + ", ".join(facts) if facts else ""
+
+
+def _used_channels(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in result["per_channel"] if _channel_bytes(row)]
+
+
+def _memory_fraction(result: dict[str, Any]) -> float:
+    """Achieved bandwidth over the peak of the channels that were used."""
+    peak = sum(row["peak_gb_s"] for row in _used_channels(result))
+    return float(result["totals"]["memory_gb_s"] / peak) if peak else 0.0
+
+
+def _busiest_link(result: dict[str, Any]) -> dict[str, Any] | None:
+    return max(result["per_link"], key=lambda row: row["busy_fraction"], default=None)
 
 
 def _culprits(result: dict[str, Any], cause: str) -> str:
@@ -77,36 +110,37 @@ def _culprits(result: dict[str, Any], cause: str) -> str:
 
 
 def _memory_lever(result: dict[str, Any]) -> str:
-    if result["totals"]["memory_fraction"] > 0.6:
-        return "Lever: more bandwidth, fewer bytes (smaller data types), or a larger batch."
-    spread = [row["busy_fraction"] for row in result["per_channel"]]
+    if _memory_fraction(result) > FULL:
+        return "more bandwidth, fewer bytes (smaller data types), or a larger batch"
+    link = _busiest_link(result)
+    if link and link["busy_fraction"] > FULL:
+        share = _percent(link["busy_fraction"])
+        return f"link {link['name']!r} is busy {share}; wider links, or memory at more places"
+    spread = [row["busy_fraction"] for row in _used_channels(result)]
     if spread and max(spread) > 2 * (sum(spread) / len(spread)):
-        return "Lever: some channels carry far more than others; spread data over more of them."
-    return "Lever: memory is not full, its latency binds; more or larger requests in flight."
+        return "some channels carry far more than others; spread data over more of them"
+    return "memory is not full, its latency binds; more or larger requests in flight"
 
 
 def _compute_lever(result: dict[str, Any]) -> str:
     if result["totals"]["flops_fraction"] > 0.5:
-        return "Lever: more or faster arrays, or operands of a faster data type."
-    return "Lever: arrays are badly filled; a larger batch, another dataflow, or more vector lanes."
+        return "more or faster arrays, or operands of a faster data type"
+    return "arrays are badly filled; a larger batch, another dataflow, or more vector lanes"
 
 
 def _noc_lever(result: dict[str, Any]) -> str:
-    busiest = max((row["busy_fraction"] for row in result["per_link"]), default=0.0)
-    if busiest > 0.6:
-        return "Lever: the busiest link is full; wider links, or another placement or partition."
-    return "Lever: links are not full; fewer and larger messages, or a partition that sends less."
+    link = _busiest_link(result)
+    if link and link["busy_fraction"] > FULL:
+        return f"link {link['name']!r} is full; wider links, another placement or partition"
+    return "links are not full; fewer and larger messages, or a partition that sends less"
 
 
 def _dependency_lever(result: dict[str, Any]) -> str:
-    return "Lever: cores wait for one another; balance stages, more micro-batches, or lower pp."
+    return "cores wait for one another; balance the stages, more micro-batches, or a lower pp"
 
 
 def _idle_lever(result: dict[str, Any]) -> str:
-    idle = [row["idle_ps"] == sum(row[f"{c}_ps"] for c in CAUSES) for row in result["per_core"]]
-    if any(idle):
-        return f"Lever: {sum(idle)} of {len(idle)} cores have no work at all; raise tp or pp."
-    return "Lever: cores finish early; balance the work between them."
+    return "cores finish early; balance the work between them"
 
 
 def _totals(result: dict[str, Any]) -> Table:
