@@ -79,6 +79,8 @@ def _totals(setup: "Setup", run: Run, uses: list) -> dict[str, Any]:
     moved = sum(u.load_bytes + u.store_bytes for u in uses)
     new = sum(i.new_tokens for i in run.iterations)
     output = sum(i.output_tokens for i in run.iterations)
+    cores = setup.hardware.cores()
+    num_arrays = sum(core.arrays.count for core in cores)
     peak_flops, peak_gb_s = peak_flops_s(setup), peak_memory_gb_s(setup)
     return {
         "makespan_ps": run.makespan_ps,
@@ -90,6 +92,10 @@ def _totals(setup: "Setup", run: Run, uses: list) -> dict[str, Any]:
         "flops_s": _ratio(flops, seconds),
         "peak_flops_s": peak_flops,
         "flops_fraction": _ratio(flops, seconds * peak_flops),
+        "array_busy_fraction": _ratio(sum(u.array_ps for u in uses), run.makespan_ps * num_arrays),
+        "vector_busy_fraction": _ratio(
+            sum(u.vector_ps for u in uses), run.makespan_ps * len(cores)
+        ),
         "load_bytes": sum(u.load_bytes for u in uses),
         "store_bytes": sum(u.store_bytes for u in uses),
         "message_bytes": sum(u.message_bytes for u in uses),

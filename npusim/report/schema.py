@@ -25,6 +25,8 @@ TOTAL_KEYS = WORK_KEYS | {
     "flops_s": "flops a second of simulated time",
     "peak_flops_s": "all arrays of the chip, at the rate of the weights' data type",
     "flops_fraction": "flops_s / peak_flops_s",
+    "array_busy_fraction": "time in which an array runs a task, mean over all arrays",
+    "vector_busy_fraction": "time in which a vector unit runs a task, mean over all cores",
     "memory_gb_s": "load and store bytes a nanosecond of simulated time",
     "peak_memory_gb_s": "all memory instances of the chip",
     "memory_fraction": "memory_gb_s / peak_memory_gb_s",
@@ -45,6 +47,8 @@ OPERATOR_KEYS = {
     **WORK_KEYS,
     **{name: f"core time, {text}" for name, text in STALL_KEYS.items() if name != "idle_ps"},
     "span_ps": "first start to last end of its tasks, summed over layers and iterations",
+    "array_ps": "time in which its tasks run on arrays, summed over arrays",
+    "vector_ps": "time in which its tasks run on vector units, summed over cores",
 }
 CHECK_KEYS = {
     "name": "what is conserved",

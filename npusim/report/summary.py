@@ -123,9 +123,14 @@ def _memory_lever(result: dict[str, Any]) -> str:
 
 
 def _compute_lever(result: dict[str, Any]) -> str:
-    if result["totals"]["flops_fraction"] > 0.5:
-        return "more or faster arrays, or operands of a faster data type"
-    return "arrays are badly filled; a larger batch, another dataflow, or more vector lanes"
+    totals = result["totals"]
+    arrays, vector = totals["array_busy_fraction"], totals["vector_busy_fraction"]
+    if vector > arrays:
+        return f"vector units are busy {_percent(vector)}, arrays {_percent(arrays)}; more lanes"
+    if totals["flops_fraction"] > FULL * arrays:
+        busy = f"arrays are busy {_percent(arrays)}, vector units {_percent(vector)}"
+        return f"{busy}; more or faster ones, or operands of a faster data type"
+    return "arrays are badly filled; a larger batch, larger tiles, or another dataflow"
 
 
 def _noc_lever(result: dict[str, Any]) -> str:

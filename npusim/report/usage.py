@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npusim.program import LOAD, NONE, SEND, STORE, OpRow
+from npusim.program import COMPUTE, LOAD, NONE, SEND, STORE, VECTOR_UNIT, OpRow
 from npusim.report.stalls import Stalls
 from npusim.trace import Iteration, Run, Trace
 
@@ -24,7 +24,8 @@ LAYER_PREFIX = re.compile(r"^(?:layers?|l|block)?[._]?\d+[._/:]", re.IGNORECASE)
 @dataclass
 class OperatorUse:
     """Work of one operator, summed over its layers, over cores and over iterations. `*_ps` are core
-    time, as stalls.py charges it; `span_ps` is first start to last end, summed over layers."""
+    time, as stalls.py charges it; `span_ps` is first start to last end, summed over layers;
+    `array_ps` and `vector_ps` are the time that these units are busy, summed over all of them."""
 
     operator: str
     kind: str
@@ -39,10 +40,8 @@ class OperatorUse:
     wait_noc_ps: int = 0
     wait_dependency_ps: int = 0
     span_ps: int = 0
-
-    @property
-    def core_ps(self) -> int:
-        return self.compute_ps + self.wait_memory_ps + self.wait_noc_ps + self.wait_dependency_ps
+    array_ps: int = 0
+    vector_ps: int = 0
 
 
 WORK_COLUMNS = tuple(f.name for f in fields(OperatorUse))[3:]  # behind operator, kind, phase
@@ -73,21 +72,38 @@ def operators(run: Run, by_trace: dict[int, Stalls]) -> list[OperatorUse]:
 def _work(trace: Trace, stalled: Stalls) -> np.ndarray:
     """int64 (ops, WORK_COLUMNS) of one trace."""
     program = trace.program
-    op, kind, num_bytes = program.op, program.kind, program.bytes
-    work = np.zeros((len(program.ops), len(WORK_COLUMNS)), np.int64)
-    work[:, 0] = np.bincount(op, minlength=len(work))
-    np.add.at(work[:, 1], op, program.flops)
-    for column, one_kind in ((2, LOAD), (3, STORE), (4, SEND)):
-        chosen = kind == one_kind
-        np.add.at(work[:, column], op[chosen], num_bytes[chosen])
-    work[:, 5:9] = stalled.ops_ps
-    ran = trace.end_ps >= 0
-    first = np.full(len(work), np.iinfo(np.int64).max)
-    last = np.zeros(len(work), np.int64)
+    kind, num_bytes, num_ops = program.kind, program.bytes, len(program.ops)
+    computes = (kind == COMPUTE) & (trace.end_ps >= 0)
+    arrays = computes & (program.unit != VECTOR_UNIT)
+    length_ps = trace.end_ps - trace.start_ps
+
+    def by_op(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        total = np.zeros(num_ops, np.int64)
+        np.add.at(total, program.op[chosen], values[chosen])
+        return total
+
+    columns = [
+        np.bincount(program.op, minlength=num_ops),
+        by_op(program.flops, program.flops > 0),
+        by_op(num_bytes, kind == LOAD),
+        by_op(num_bytes, kind == STORE),
+        by_op(num_bytes, kind == SEND),
+        *stalled.ops_ps.T,
+        _spans_ps(trace),
+        by_op(length_ps, arrays),
+        by_op(length_ps, computes & ~arrays),
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _spans_ps(trace: Trace) -> np.ndarray:
+    """First start to last end of the tasks of each op."""
+    op, ran = trace.program.op, trace.end_ps >= 0
+    first = np.full(len(trace.program.ops), np.iinfo(np.int64).max)
+    last = np.zeros(len(first), np.int64)
     np.minimum.at(first, op[ran], trace.start_ps[ran])
     np.maximum.at(last, op[ran], trace.end_ps[ran])
-    work[:, 9] = np.maximum(last - first, 0)
-    return work
+    return np.maximum(last - first, 0)
 
 
 def _with_reused_layers(work: np.ndarray, iteration: Iteration) -> np.ndarray:

@@ -45,7 +45,8 @@ def waits(b, op):
         (
             computes,
             "Compute-bound: 90 % of core time computes (gate_up 100 % of it); arrays at 90 % of "
-            "theirs. Lever: more or faster arrays, or operands of a faster data type.",
+            "theirs. Lever: arrays are busy 90 %, vector units 0.0 %; more or faster ones, or "
+            "operands of a faster data type.",
         ),
         (
             sends,
@@ -72,6 +73,17 @@ def test_cores_without_work_are_left_out():
     assert text.startswith(
         "Compute-bound: 90 % of core time computes (gate_up 100 % of it), on the 1 of 2 cores"
     )
+
+
+def test_busy_vector_units_are_told_from_arrays():
+    run = run_of([0], [9000], lambda b, op: b.compute(0, 0, op, 9), makespan=10_000)
+    text = sentence(result_dict(setup(), run))
+    assert text.endswith("Lever: vector units are busy 45 %, arrays 0.0 %; more lanes.")
+
+
+def test_badly_filled_arrays_are_told():
+    run = run_of([0, 0], [1_000_000] * 2, lambda b, op: [b.compute(c, 1, op, 1) for c in (0, 1)])
+    assert "Lever: arrays are badly filled;" in sentence(result_dict(setup(), run))
 
 
 def test_cores_that_finish_early_are_idle():
