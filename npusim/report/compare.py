@@ -11,6 +11,7 @@ from npusim.report.stalls import CAUSES
 from npusim.report.summary import Table
 from npusim.units import format_ps
 
+NEEDED = ("totals", "stalls", "per_core", "per_operator")
 TOTALS = (
     "makespan_ps",
     "tokens_s",
@@ -39,6 +40,9 @@ def read_result(path: str | Path) -> dict[str, Any]:
     version = result.get("schema_version") if isinstance(result, dict) else None
     if version != SCHEMA_VERSION:
         raise SpecError(f"schema_version must be {SCHEMA_VERSION}, not {version!r}", str(file))
+    missing = [key for key in NEEDED if not result.get(key)]
+    if missing:
+        raise SpecError(f"is not a whole result: {', '.join(missing)} missing", str(file))
     return result
 
 

@@ -28,6 +28,7 @@ def test_a_result_is_read_by_file_or_directory(tmp_path):
         (None, "cannot read a result: No such file"),
         (b"{", "is not JSON"),
         (b"[]", "schema_version must be 1, not None"),
+        (orjson.dumps({"schema_version": 1, "totals": {}}), "not a whole result: totals, stalls"),
         (orjson.dumps({"schema_version": 9}), "schema_version must be 1, not 9"),
     ],
 )
