@@ -9,9 +9,9 @@ numba.config.CACHE_DIR = str(cache_dir())
 
 def kernel(function):
     """Compiled into its callers; `.py_func` stays the plain Python of it."""
-    return numba.njit(nogil=True, forceinline=True)(function)
+    return numba.njit(nogil=True, forceinline=True, error_model="numpy")(function)
 
 
 def entry(function):
     """A kernel that Python calls: compiled once, kept on disk."""
-    return numba.njit(nogil=True, cache=True)(function)
+    return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
