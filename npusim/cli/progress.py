@@ -6,7 +6,7 @@ from typing import TextIO
 
 LINE_EVERY_S = 10.0  # when not on a terminal
 FIRST_LINE_AFTER_S = 0.5
-COMPILE_ABOUT_S = 10
+COMPILE_ABOUT_S = 15
 
 
 class Progress:
