@@ -229,6 +229,16 @@ def test_deadlock_names_task_and_peer(run):
     assert run(chip(), s.build()).waiting == []
 
 
+@pytest.mark.parametrize("lock_ack", [False, True])
+def test_exchange_deadlocks_when_both_acknowledges_lock_the_way_of_the_data(run, lock_ack):
+    s = Stream()
+    s.message(0, 1, 64)
+    s.message(1, 0, 64)
+    out = run(chip(handshake=True, locked=True, lock_ack=lock_ack), s.build())
+    assert bool(out.waiting) is lock_ack
+    assert any("locked by the message of task" in line for line in out.waiting) is lock_ack
+
+
 def test_bins_hold_all_bytes_of_links(run):
     s = Stream()
     s.message(0, 1, 100_000, [s.compute(0, 3_000)])
