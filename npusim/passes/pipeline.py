@@ -7,14 +7,13 @@ import networkx as nx
 
 from npusim.errors import CapacityError, SpecError
 from npusim.graph.ir import Op, ops_in_order
-from npusim.passes.choose import choose_scheme
+from npusim.passes.choose import choose
 from npusim.passes.cut import check_parts, cut_graph
 from npusim.passes.demand import Limits, StageWork, core_demand, limits
 from npusim.passes.emit_kv import CacheShape, cache_shape
 from npusim.passes.emit_stages import emit_program
 from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
-from npusim.passes.place import place_with_note
 from npusim.passes.plan import MemoryMap, MemoryPlan, plan_memory
 from npusim.passes.split import micro_batches, replicas
 from npusim.passes.stage import assign_stages
@@ -62,20 +61,20 @@ def lower(
     whole = replicas(graph, parallel.dp)
     batches = [micro_batches(g, parallel.micro_batches) for g in whole]
     stages = stages_of(graph, parallel.pp)
-    groups, place_note = place_with_note(placement, hardware, parallel.tp, parallel.pp, parallel.dp)
-    scheme, scheme_note = choose_scheme(graph, hardware, parallel, dtypes, groups[0][0])
+    choice, notes = choose(graph, hardware, parallel, placement, dtypes)
+    scheme = choice.scheme
     works = [[partition(batch, scheme, stages) for batch in replica] for replica in batches]
     everything = [
         replica[0] if len(replica) == 1 else partition(g, scheme, stages)
         for g, replica in zip(whole, works, strict=True)
     ]
     mapped = Mapped(
-        [_by_stage(replica) for replica in works], everything, batches, groups, scheme,
+        [_by_stage(replica) for replica in works], everything, batches, choice.groups, scheme,
         {core: core_cost(spec, dtypes) for core, spec in enumerate(hardware.cores())},
     )  # fmt: skip
     planned = plan(mapped, hardware)
     program = emit_program(mapped, planned, hardware, parallel, dtypes)
-    program.notes[:0] = [n for n in (scheme_note, place_note) if n]
+    program.notes[:0] = notes
     program.notes += notes_of(mapped, planned)
     check(program)
     return program
@@ -141,12 +140,12 @@ def plan(mapped: Mapped, hardware: Hardware) -> Planned:
 
 
 def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
-    demands, bounds = {}, {}
+    demands, bounds, specs = {}, {}, hardware.cores()
     for replica, whole, stages in zip(mapped.works, mapped.whole, mapped.groups, strict=True):
         for works, work, cores in zip(replica, whole, stages, strict=True):
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
-                capacity = hardware.core(core).scratchpad.capacity_bytes
+                capacity = specs[core].scratchpad.capacity_bytes
                 bounds[core] = limits(works, rank, cost, capacity, streamed)
                 demands[core] = core_demand(work, rank, cost, bounds[core])
     placed = plan_memory(hardware, demands)

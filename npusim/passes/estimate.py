@@ -1,0 +1,185 @@
+"""A layer's Parts on the cores of one group → its estimated time, a roofline with α-β collectives.
+
+The estimate is max(array cycles, memory, rotating weights) + vector work + collectives (closed
+forms of npusim.cost.collective, the serial bytes times the messages on the busiest link). Assumes
+that every rank takes as long as the slowest.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+from npusim.cost.collective import Cost, collective_cost, collective_ps
+from npusim.passes.fabric import Fabric, fabric_of, rectangle
+from npusim.passes.partition import Comm, Part
+from npusim.passes.tile import CoreCost, array_costs, bits_to_bytes, core_cost, vector_cost
+from npusim.passes.xy import hops, max_link_load
+from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import Dtypes
+from npusim.units import cycles_to_ps, transfer_ps
+
+Groups = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """The numbers of a group's cores that the estimate looks at; bandwidth 0: no memory."""
+
+    cost: CoreCost
+    khz: int
+    scratchpad_bytes: int
+    memory_bytes: int
+    memory_gb_s: float
+    fabric: Fabric
+    noc_khz: int
+    link_gb_s: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time of a layer in ps, by what takes it."""
+
+    arrays_ps: int = 0
+    memory_ps: int = 0
+    rotation_ps: int = 0
+    vector_ps: int = 0
+    collectives_ps: int = 0
+
+    @cached_property
+    def total_ps(self) -> int:
+        overlapped = max(self.arrays_ps, self.memory_ps, self.rotation_ps)
+        return overlapped + self.vector_ps + self.collectives_ps
+
+    def plus(self, other: "Estimate") -> "Estimate":
+        names = [f.name for f in fields(self)]
+        return Estimate(*(getattr(self, n) + getattr(other, n) for n in names))
+
+
+def chip_of(hardware: Hardware, dtypes: Dtypes, core_id: int) -> Chip:
+    """Assumes that all cores of the group are like `core_id`."""
+    spec = hardware.core(core_id)
+    memories = [i for i in hardware.memory_instances() if core_id in i.cores]
+    return Chip(
+        cost=core_cost(spec, dtypes),
+        khz=spec.khz,
+        scratchpad_bytes=spec.scratchpad.capacity_bytes,
+        memory_bytes=sum(i.memory.capacity_bytes // len(i.cores) for i in memories),
+        memory_gb_s=sum(i.memory.gb_s / len(i.cores) for i in memories[:1]),
+        fabric=fabric_of(hardware),
+        noc_khz=hardware.noc.khz,
+        link_gb_s=hardware.noc.link_gb_s,
+    )
+
+
+def estimate(parts: Iterable[Part], chip: Chip, cores: Sequence[int], streams: bool) -> Estimate:
+    """Estimated times of `parts` on `cores` (by rank); `streams`: weights come from memory."""
+    total = Estimate()
+    paths: dict[Groups, tuple[int, int]] = {}
+
+    def path(groups: Groups) -> tuple[int, int]:
+        if groups not in paths:
+            paths[groups] = _ring_path(groups, cores, chip.fabric.columns)
+        return paths[groups]
+
+    for part in parts:
+        total = total.plus(_work(part, chip, streams)).plus(
+            Estimate(
+                rotation_ps=_rotation_ps(part, chip, path),
+                collectives_ps=sum(
+                    _comm_ps(c, chip, cores, path) for c in part.before + part.after
+                ),
+            )
+        )
+    return total
+
+
+def _ring_path(groups: Groups, cores: Sequence[int], columns: int) -> tuple[int, int]:
+    """(longest hop, messages on the busiest link) when all groups do a ring step at once."""
+    pairs = [
+        (cores[group[i]], cores[group[(i + 1) % len(group)]])
+        for group in groups
+        if len(group) > 1
+        for i in range(len(group))
+    ]
+    if not pairs:
+        return 0, 1
+    src, dst = (np.array(column) for column in zip(*pairs, strict=True))
+    return int(hops(src, dst, columns).max()), max_link_load(src, dst, columns)
+
+
+def _work(part: Part, chip: Chip, streams: bool) -> Estimate:
+    cost = chip.cost
+    vector = 0
+    if part.share and (part.op.vector_ops or part.op.sfu_ops):
+        vector = max(vector_cost(part.op, a, b, cost)[0] for a, b in set(part.share))
+    moved = bits_to_bytes(max(part.weights, default=0), cost.weight_bits) if streams else 0
+    spilled = bits_to_bytes(max(part.outputs, default=0), cost.activation_bits)
+    if spilled > chip.scratchpad_bytes // 6:  # written once, read once
+        moved += 2 * spilled
+    return Estimate(
+        arrays_ps=cycles_to_ps(_array_cycles(part, cost), chip.khz),
+        memory_ps=transfer_ps(moved, chip.memory_gb_s) if chip.memory_gb_s else 0,
+        vector_ps=cycles_to_ps(vector, chip.khz),
+    )
+
+
+def _array_cycles(part: Part, cost: CoreCost) -> int:
+    """Cycles of the slowest rank's GEMMs; attention, alike in all schemes, counts nothing."""
+    if part.experts:
+        return max(
+            sum(_slowest(t, k, n, cost) for t in tokens)
+            for (_, k, n), tokens in set(zip(part.shapes, part.experts, strict=True))
+        )
+    if part.op.kind != "matmul":
+        return 0
+    return max(
+        sum(_slowest(m, k, width, cost) for width in part.blocks or (n,))
+        for m, k, n in set(part.shapes)
+    )
+
+
+def _slowest(m: int, k: int, n: int, cost: CoreCost) -> int:
+    if not (m and k and n):
+        return 0
+    return max(cycles for cycles, _, _ in array_costs(m, k, n, cost))
+
+
+def _alpha_ps(chip: Chip, longest: int) -> int:
+    cycles = chip.fabric.message_cycles + longest * chip.fabric.hop_cycles
+    return cycles_to_ps(cycles, chip.noc_khz) + cycles_to_ps(chip.cost.start_cycles, chip.khz)
+
+
+def _rotation_ps(part: Part, chip: Chip, path) -> int:
+    steps = len(part.blocks) - 1
+    if steps < 1:
+        return 0
+    longest, load = path(part.ring)
+    block = bits_to_bytes(max(part.weights), chip.cost.weight_bits)
+    return steps * (_alpha_ps(chip, longest) + transfer_ps(load * block, chip.link_gb_s))
+
+
+def _comm_ps(comm: Comm, chip: Chip, cores: Sequence[int], path) -> int:
+    """The cheapest algorithm. Assumes that a mesh's rows and columns are free of other messages,
+    and that a tree's steps cross as many links as a ring's."""
+    kind = "all_gather" if comm.kind == "gather" else comm.kind
+    size = bits_to_bytes(max(comm.elements), chip.cost.activation_bits)
+    longest, load = path(comm.groups)
+    group = [cores[rank] for rank in comm.groups[0]]
+    found = [
+        _cost_ps(collective_cost(kind, name, size, len(group)), chip, longest, load)
+        for name in ("ring", "tree")
+    ]
+    grid = rectangle(group, chip.fabric.columns)
+    if grid:
+        shape = (len(grid), len(grid[0]))
+        found.append(_cost_ps(collective_cost(kind, "mesh2d", size, len(group), shape), chip, 1, 1))
+    return min(ps for ps in found if ps is not None)
+
+
+def _cost_ps(cost: Cost | None, chip: Chip, longest: int, load: int) -> int | None:
+    if cost is None:
+        return None
+    loaded = cost._replace(serial=cost.serial * load)
+    return collective_ps(loaded, _alpha_ps(chip, longest), chip.link_gb_s)
