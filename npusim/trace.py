@@ -95,7 +95,10 @@ CHANNEL_KEYS = {
     "requests": "units served",
     "row_hits": "accesses that found their row open",
     "row_misses": "accesses that opened a row",
-    "queue_ps": "sum over units of arrival at the queue → service start",
+    "request_ps": "sum over units of issue by the DMA engine → arrival at the queue",
+    "queue_ps": "sum over units of arrival at the queue → pick by the scheduler",
+    "service_ps": "sum over units of pick → data ready, or written",
+    "response_ps": "sum over units of data ready → written to the scratchpad, or acknowledged",
     "peak_gb_s": "peak bandwidth",
 }
 LINK_KEYS = {

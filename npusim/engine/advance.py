@@ -45,7 +45,7 @@ from npusim.engine.layout import (
     W_QUEUES,
 )
 from npusim.engine.network import arbitrate, tail_left
-from npusim.engine.ports import packet_event, run_port, unit_injected
+from npusim.engine.ports import packet_event, run_port, no_longer_under_way
 from npusim.engine.queues import compute_over, run_queue, timer_over
 from npusim.engine.record import flush_all
 from npusim.engine.tasks import became_ready, drain_chain, send_acks
@@ -63,7 +63,7 @@ def _dispatch(A, entity, event):
         tail_left(A, entity)
         packet = A[entity + L_PACKET]  # not freed yet: it arrives after its tail has left
         if A[entity + L_FROM] >= A[FIRST_SOURCE] and A[packet + P_KIND] == MESSAGE:
-            unit_injected(A, packet)
+            no_longer_under_way(A, packet)
     elif event == CHANNEL_OPEN:
         A[entity + K_OPEN] = 1
         touch_channel(A, entity)

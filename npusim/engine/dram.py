@@ -31,11 +31,13 @@ from npusim.engine.layout import (
     K_OLDEST,
     K_OPEN,
     K_PASSED,
-    K_QUEUE_TICKS,
     K_READ_BYTES,
     K_REQUESTS,
     K_RESPONSE_TICKS,
     K_ROW_BYTES,
+    K_SUM_QUEUE,
+    K_SUM_REQUEST,
+    K_SUM_SERVICE,
     K_TCCD_L,
     K_TCL,
     K_TCWL,
@@ -66,6 +68,7 @@ from npusim.engine.layout import (
     P_PAYLOAD,
     P_PREV,
     P_ROW,
+    P_SINCE,
     P_TASK,
     P_TICK,
     STORE_DATA,
@@ -92,6 +95,7 @@ def join_queue(A, packet):
     channel, now, key = A[packet + P_CHANNEL], A[NOW], A[packet + P_KEY]
     row = A[packet + P_ADDRESS] // A[channel + K_ROW_BYTES]
     A[packet + P_TICK] = now
+    A[channel + K_SUM_REQUEST] += now - A[packet + P_SINCE]
     A[packet + P_ROW] = row // A[channel + K_NUM_BANKS]
     A[packet + P_BANK] = row % A[channel + K_NUM_BANKS]
     before = A[channel + K_LAST]
@@ -292,6 +296,7 @@ def serve_channel(A, spans, channel):
     ready = ps_to_cycles(end, khz) + A[channel + K_RESPONSE_TICKS]
     ready = max(ready, A[channel + K_LAST_READY] + 1)
     A[channel + K_LAST_READY] = ready
+    A[channel + K_SUM_SERVICE] += ready - now
     schedule(A, packet, DATA_READY, ready)
 
 
@@ -299,7 +304,7 @@ def serve_channel(A, spans, channel):
 def _count(A, channel, packet, now):
     reach(A, now)
     A[channel + K_REQUESTS] += 1
-    A[channel + K_QUEUE_TICKS] += now - A[packet + P_TICK]
+    A[channel + K_SUM_QUEUE] += now - A[packet + P_TICK]
     counter = K_WRITE_BYTES if A[packet + P_KIND] == STORE_DATA else K_READ_BYTES
     A[channel + counter] += A[packet + P_PAYLOAD]
     A[channel + K_BINS + (now >> A[BIN_SHIFT])] += A[packet + P_PAYLOAD]

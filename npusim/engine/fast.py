@@ -76,7 +76,10 @@ def _outcome(arena: Arena, tasks: Tasks, waiting: list[str]) -> Outcome:
             "requests": channels[:, at.K_REQUESTS].copy(),
             "row_hits": channels[:, at.K_HITS].copy(),
             "row_misses": channels[:, at.K_MISSES].copy(),
-            "queue_ticks": channels[:, at.K_QUEUE_TICKS].copy(),
+            "request_ticks": channels[:, at.K_SUM_REQUEST].copy(),
+            "queue_ticks": channels[:, at.K_SUM_QUEUE].copy(),
+            "service_ticks": channels[:, at.K_SUM_SERVICE].copy(),
+            "response_ticks": channels[:, at.K_SUM_RESPONSE].copy(),
         },
         link={
             "bytes": links[:, at.L_BYTES].copy(),

@@ -23,6 +23,7 @@ from npusim.engine.layout import (
     K_NODE,
     K_REQUEST_TICKS,
     K_SOURCE,
+    K_SUM_RESPONSE,
     LOAD_DATA,
     LOAD_REQUEST,
     LOCK_ACK,
@@ -41,6 +42,7 @@ from npusim.engine.layout import (
     P_NODE,
     P_PAYLOAD,
     P_QUEUE,
+    P_SINCE,
     P_TASK,
     P_WIRE,
     PORT_DONE,
@@ -163,6 +165,7 @@ def _handshake(A, packet, kind):
 @kernel
 def _data_ready(A, packet):
     """The channel has read or written the unit."""
+    A[packet + P_SINCE] = A[NOW]
     is_store = A[packet + P_KIND] == STORE_DATA
     A[packet + P_KIND] = STORE_ACK if is_store else LOAD_DATA
     if A[packet + P_NODE] != NIL:
@@ -205,16 +208,14 @@ def _message_written(A, packet):
 @kernel
 def _unit_done(A, packet):
     """A LOAD's or STORE's unit has ended."""
-    queue = A[packet + P_QUEUE]
-    A[queue + Q_UNDER_WAY] -= 1
-    touch_queue(A, queue)
-    bytes_done(A, A[packet + P_TASK], A[packet + P_PAYLOAD])
+    A[A[packet + P_CHANNEL] + K_SUM_RESPONSE] += A[NOW] - A[packet + P_SINCE]
+    no_longer_under_way(A, packet)
     free_packet(A, packet)
 
 
 @kernel
-def unit_injected(A, packet):
-    """Phase A: the tail of a SEND's unit has left the core."""
+def no_longer_under_way(A, packet):
+    """Its queue may issue another; its bytes count as done. (A SEND's: its tail has left.)"""
     queue = A[packet + P_QUEUE]
     A[queue + Q_UNDER_WAY] -= 1
     touch_queue(A, queue)

@@ -29,6 +29,7 @@ from npusim.engine.layout import (
     P_ENGINE,
     P_NODE,
     P_QUEUE,
+    P_SINCE,
     PACKETS_PER_MESSAGE,
     Q_ANSWERED,
     Q_ASKED,
@@ -247,4 +248,5 @@ def _issue_unit(A, queue, task):
 def _address(A, packet, channel, address):
     A[packet + P_CHANNEL] = channel
     A[packet + P_ADDRESS] = address
+    A[packet + P_SINCE] = A[NOW]
     A[packet + P_NODE] = A[channel + K_NODE]

@@ -82,6 +82,7 @@ def _run_simpy(wiring: Wiring, tasks: Tasks, on_spans) -> Outcome:
     return reference.run(wiring, tasks, on_spans)
 
 
+PHASES = ("request", "queue", "service", "response")
 ENGINES: dict[str, Callable] = {"fast": _run_fast, "simpy": _run_simpy}
 
 
@@ -115,7 +116,7 @@ def to_trace(program: Program, hw: Hardware, wiring: Wiring, outcome: Outcome, s
             "memory": wiring.channels.memory,
             **{k: channel[k] for k in ("read_bytes", "write_bytes", "busy_ps", "requests",
                                        "row_hits", "row_misses")},
-            "queue_ps": ticks_to_ps(channel["queue_ticks"], khz),
+            **{f"{p}_ps": ticks_to_ps(channel[f"{p}_ticks"], khz) for p in PHASES},
             "peak_gb_s": wiring.channels.mb_s / 1000,
         },
         links={

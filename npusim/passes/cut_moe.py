@@ -3,14 +3,10 @@
 A tp group of n ranks is ep groups of n / ep; rank = ep_group * (n / ep) + rank in it.
 """
 
-from typing import TYPE_CHECKING
-
 from npusim.errors import SpecError
 from npusim.graph.ir import ROLES, Op
+from npusim.passes.around import Around
 from npusim.passes.partition import Comm, Part, Scheme, shards
-
-if TYPE_CHECKING:
-    from npusim.passes.cut import Around
 
 
 def ep_groups(scheme: Scheme) -> tuple[tuple[int, ...], ...]:
@@ -39,7 +35,7 @@ def local_experts(op: Op, scheme: Scheme) -> list[tuple[int, ...]]:
     return found
 
 
-def cut_experts(op: Op, around: "Around") -> Part:
+def cut_experts(op: Op, around: Around) -> Part:
     """Assumes Megatron halves for experts in every partition, and tokens spread evenly over the ep
     groups for the exchange."""
     scheme = around.scheme
@@ -83,7 +79,7 @@ def _exchanged(assignments: int, width: int, scheme: Scheme) -> int:
     return assignments * width * (scheme.ep - 1) // (scheme.ep * scheme.ep)
 
 
-def _dispatch(op: Op, around: "Around") -> tuple[Comm, ...]:
+def _dispatch(op: Op, around: Around) -> tuple[Comm, ...]:
     """Tokens to the experts: whole rows first where rows are cut, then an all-to-all over ep."""
     comms: list[Comm] = []
     scheme = around.scheme
@@ -103,7 +99,7 @@ def _all_to_all(op: Op, scheme: Scheme, width: int) -> list[Comm]:
     return [Comm("all_to_all", groups, (sent,) * len(groups))] if sent else []
 
 
-def cut_combine(op: Op, around: "Around") -> Part:
+def cut_combine(op: Op, around: Around) -> Part:
     """Weighted sums where the tokens' owners are, partial over an ep group's ranks, then summed."""
     scheme = around.scheme
     down = next((p.op for p in around.inputs if p.op.kind == "experts"), None)

@@ -1,12 +1,11 @@
 """Mapped and planned work → the Program: stage by stage, equal layers once, hand-overs between."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npusim.graph.ir import Op
-from npusim.passes.core_state import CoreState, Window
+from npusim.passes.core_state import CoreState
 from npusim.passes.demand import StageWork
 from npusim.passes.emit import Emission, Emitter, Ranks
 from npusim.passes.emit_attention import emit_attention, emit_nothing_yet
@@ -14,15 +13,12 @@ from npusim.passes.emit_comm import Communicator
 from npusim.passes.emit_matmul import emit_experts, emit_matmul
 from npusim.passes.emit_vector import emit_embedding, emit_vector
 from npusim.passes.fabric import fabric_of
-from npusim.passes.partition import Part
+from npusim.passes.planned import Mapped, Planned, core_states, placed_rows
 from npusim.passes.repeat_rows import Run, Template, can_repeat, find_runs, repeat_rows
 from npusim.passes.tile import bits_to_bytes
 from npusim.program import OpRow, Program, ProgramBuilder
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import DTYPE_BITS, Dtypes, Parallel
-
-if TYPE_CHECKING:
-    from npusim.passes.pipeline import Mapped, Planned
 
 EMITTERS: dict[str, Emitter] = {
     "embedding": emit_embedding,
@@ -53,8 +49,8 @@ class Stage:
 
 
 def emit_program(
-    mapped: "Mapped",
-    planned: "Planned",
+    mapped: Mapped,
+    planned: Planned,
     hardware: Hardware,
     parallel: Parallel,
     dtypes: Dtypes,
@@ -82,7 +78,7 @@ def emit_program(
 
 def _stage(
     builder: ProgramBuilder,
-    mapped: "Mapped",
+    mapped: Mapped,
     states: dict[int, CoreState],
     send: Communicator,
     replica: int,
@@ -246,76 +242,3 @@ def _move_state(stages: list[Stage], shift: int, source: list[int], target: list
         for core in emission.cores:
             core.weights.shift(shift)
             core.kv.shift(shift)
-
-
-def core_states(mapped: "Mapped", planned: "Planned", hardware: Hardware) -> dict[int, CoreState]:
-    """Emission state of every core that is used."""
-    states = {}
-    specs = hardware.cores()
-    for replica, stages in zip(mapped.whole, mapped.groups, strict=True):
-        for work, cores in zip(replica, stages, strict=True):
-            for rank, core in enumerate(cores):
-                engines = specs[core].dma.engines
-                states[core] = _core_state(mapped, planned, work, rank, core, engines)
-    return states
-
-
-def _core_state(
-    mapped: "Mapped",
-    planned: "Planned",
-    work: StageWork,
-    rank: int,
-    core: int,
-    num_engines: int,
-) -> CoreState:
-    own, limit, cost = planned.plan.cores[core], planned.limits[core], mapped.costs[core]
-    own = _with_tied(own, work)
-    memory_id, spill_address = planned.spill_region(core)
-    address, resident, offset = {}, {}, 0
-    for layer in work.layers:
-        size = work.kv_bytes(layer, rank, cost)
-        base = own.kv.address - own.sram_kv_bytes if own.kv else 0
-        address[layer] = base + offset
-        resident[layer] = min(size, max(0, own.sram_kv_bytes - offset))
-        offset += size
-    return CoreState(
-        core=core, cost=cost, plan=own, buffers=limit.buffers,
-        weights=Window(limit.weight_window_bytes), kv=Window(limit.kv_window_bytes),
-        memory_id=memory_id, spill_address=spill_address,
-        spill_limit_bytes=limit.spill_limit_bytes, num_engines=num_engines,
-        kv_address=address, kv_resident_bytes=resident,
-        kv_memory_id=own.kv.memory_id if own.kv else -1,
-    )  # fmt: skip
-
-
-def _with_tied(own, work: StageWork):
-    """A tied LM head reads the embedding's table."""
-    names = [op.name for op in work.ops if op.tied_to in own.weights]
-    tied = dict.fromkeys(names, own.weights.get("embedding"))
-    return replace(own, weights={**own.weights, **tied})
-
-
-def placed_rows(mapped: "Mapped", planned: "Planned") -> list[dict]:
-    """One row a core: its place in the mapping and what it holds where."""
-    rows = []
-    for replica, stages in enumerate(mapped.groups):
-        for stage, cores in enumerate(stages):
-            for rank, core in enumerate(cores):
-                own = planned.plan.cores[core]
-                rows.append(
-                    {
-                        "core": core,
-                        "replica": replica,
-                        "stage": stage,
-                        "rank": rank,
-                        "resident_weights": len(own.resident),
-                        "memory_weight_bytes": sum(r.num_bytes for r in own.weights.values()),
-                        "sram_kv_bytes": own.sram_kv_bytes,
-                        "memory_kv_bytes": own.kv.num_bytes if own.kv else 0,
-                        "peak_sram_bytes": own.peak_sram_bytes,
-                    }
-                )
-    return rows
-
-
-__all__ = ["EMITTERS", "Part", "emit_program"]

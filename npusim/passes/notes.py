@@ -1,16 +1,13 @@
 """What the passes decided that changes how results are to be read → plain sentences."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from npusim.passes.demand import StageWork
+from npusim.passes.planned import Mapped, Planned
 from npusim.units import format_bytes
 
-if TYPE_CHECKING:
-    from npusim.passes.pipeline import Mapped, Planned
 
-
-def notes_of(mapped: "Mapped", planned: "Planned") -> list[str]:
+def notes_of(mapped: Mapped, planned: Planned) -> list[str]:
     """One sentence a fact; nothing about what is as one would expect."""
     work = mapped.works[0][0][0]
     found = [
@@ -53,7 +50,7 @@ def _context_split(work: StageWork) -> str:
     )
 
 
-def _repeated_work(mapped: "Mapped") -> str:
+def _repeated_work(mapped: Mapped) -> str:
     """How much more weight the ranks hold together than the model has, where some is repeated."""
     held, own = 0, 0
     for work in mapped.works[0]:
@@ -74,7 +71,7 @@ def _experts(work: StageWork) -> str:
     return f"experts: over {where}, each expert cut column and row; routing is balanced"
 
 
-def _spills(planned: "Planned") -> str:
+def _spills(planned: Planned) -> str:
     sizes = [limit.spill_bytes // 2 for limit in planned.limits.values() if limit.spill_bytes]
     if not sizes:
         return ""
@@ -84,7 +81,7 @@ def _spills(planned: "Planned") -> str:
     )
 
 
-def _residency(planned: "Planned") -> str:
+def _residency(planned: Planned) -> str:
     cores = planned.plan.cores.values()
     memory = sum(region.num_bytes for core in cores for region in core.weights.values())
     resident = sum(len(core.resident) for core in cores)

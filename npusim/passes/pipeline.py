@@ -1,7 +1,6 @@
 """An operator graph, a chip and a mapping → a Program, by one visible list of passes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import networkx as nx
 
@@ -14,40 +13,15 @@ from npusim.passes.emit_kv import CacheShape, cache_shape
 from npusim.passes.emit_stages import emit_program
 from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
-from npusim.passes.plan import MemoryMap, MemoryPlan, plan_memory
+from npusim.passes.plan import MemoryMap, plan_memory
+from npusim.passes.planned import Mapped, Planned
 from npusim.passes.split import micro_batches, replicas
 from npusim.passes.stage import assign_stages
-from npusim.passes.tile import CoreCost, core_cost
+from npusim.passes.tile import core_cost
 from npusim.program import Program, check
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Dtypes, Parallel
 from npusim.units import format_bytes
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """The work of every group, works[replica][stage][micro-batch]; of all its micro-batches
-    together, whole[replica][stage]; the cores of groups[replica][stage]."""
-
-    works: list[list[list[StageWork]]]
-    whole: list[list[StageWork]]
-    graphs: list[list[nx.DiGraph]]
-    groups: list[list[list[int]]]
-    scheme: Scheme
-    costs: Mapping[int, CoreCost]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """Where everything lies: the memory plan and the buffer limits of every core."""
-
-    plan: MemoryPlan
-    limits: Mapping[int, Limits]
-    spills: Mapping[int, tuple[int, int]]
-
-    def spill_region(self, core: int) -> tuple[int, int]:
-        """(memory id, address) for activations that do not fit; (-1, 0) when all do."""
-        return self.spills.get(core, (-1, 0))
 
 
 def lower(

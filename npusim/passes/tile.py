@@ -13,7 +13,7 @@ from npusim.cost.vector import sfu_cycles, vector_cycles
 from npusim.graph.ir import Op
 from npusim.passes.partition import shards
 from npusim.spec.hardware import Core
-from npusim.spec.scenario import DTYPE_BITS, Dtypes
+from npusim.spec.scenario import DTYPE_BITS, Dtype, Dtypes
 from npusim.units import ceil_div
 
 MIN_TILES = 4  # enough that the first load, which nothing hides, is a small part
@@ -62,7 +62,7 @@ def core_cost(core: Core, dtypes: Dtypes) -> CoreCost:
     )
 
 
-def _wider(first: str, second: str) -> str:
+def _wider(first: Dtype, second: Dtype) -> Dtype:
     return first if DTYPE_BITS[first] >= DTYPE_BITS[second] else second
 
 

@@ -74,7 +74,10 @@ def make_trace(program, start, end, makespan=None, num_cores=2, **more):
             "requests": np.ones(num_cores, np.int64),
             "row_hits": np.array(zeros),
             "row_misses": np.ones(num_cores, np.int64),
+            "request_ps": np.array(zeros),
             "queue_ps": np.array(zeros),
+            "service_ps": np.array(zeros),
+            "response_ps": np.array(zeros),
             "peak_gb_s": np.array([16.0] * num_cores),
         },
         links={

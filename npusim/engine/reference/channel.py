@@ -44,7 +44,9 @@ class Channel:
         self._passed = 0  # picks of others since the oldest became the oldest
         self._last_answer = -1
         self.bytes = {READ: 0, WRITE: 0}
-        self.num_requests = self.queue_ticks = 0
+        self.num_requests = 0
+        self.request_ticks_sum = self.queue_ticks_sum = 0  # the four phases, over all units;
+        self.service_ticks_sum = self.response_ticks_sum = 0  # first and last by journeys.py
         self.track = Track(row, clock.ps(64))
         clock.start(self._run())
 
@@ -88,7 +90,8 @@ class Channel:
         clock.fire(request.answered, answer, Phase.EVENTS)
         self.bytes[request.direction] += request.bytes
         self.num_requests += 1
-        self.queue_ticks += now - request.arrival_tick
+        self.queue_ticks_sum += now - request.arrival_tick
+        self.service_ticks_sum += answer - now
         self._moved.add(self._row, now, request.bytes)
         self.track.add(request.key[0], start, end, request.bytes)
 

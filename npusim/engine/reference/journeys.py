@@ -18,13 +18,15 @@ Done = Callable[[Unit], None]
 def load(chip: Chip, unit: Unit, core: int, engine: int, done: Done) -> Steps:
     """Request → channel → data → scratchpad."""
     channel, network, task = chip.channels[unit.channel], chip.network, unit.key[0]
-    edge = channel.port_node != NONE
+    edge, issued = channel.port_node != NONE, chip.clock.now
     if edge:
         request = network.packet(task, REQUEST_NETWORK, channel.port_node)
         network.send(request, chip.source(core, REQUEST_NETWORK, engine))
         yield request.arrived
     yield chip.clock.after(channel.request_ticks)
+    channel.request_ticks_sum += chip.clock.now - issued
     yield channel.serve(unit.key, unit.address, unit.bytes, READ)
+    answered = chip.clock.now
     if edge:
         data = network.packet(task, RESPONSE_NETWORK, core, unit.bytes)
         network.send(data, channel.source)
@@ -32,25 +34,29 @@ def load(chip: Chip, unit: Unit, core: int, engine: int, done: Done) -> Steps:
     yield chip.ports[core].serve(unit.key, unit.bytes)
     if edge:
         network.free_ejection(data)
+    channel.response_ticks_sum += chip.clock.now - answered
     done(unit)
 
 
 def store(chip: Chip, unit: Unit, core: int, engine: int, done: Done) -> Steps:
     """Scratchpad → channel → acknowledge."""
     channel, network, task = chip.channels[unit.channel], chip.network, unit.key[0]
-    edge = channel.port_node != NONE
+    edge, issued = channel.port_node != NONE, chip.clock.now
     yield chip.ports[core].serve(unit.key, unit.bytes)
     if edge:
         data = network.packet(task, REQUEST_NETWORK, channel.port_node, unit.bytes)
         network.send(data, chip.source(core, REQUEST_NETWORK, engine))
         yield data.arrived
     yield chip.clock.after(channel.request_ticks)
+    channel.request_ticks_sum += chip.clock.now - issued
     yield channel.serve(unit.key, unit.address, unit.bytes, WRITE)
+    answered = chip.clock.now
     if edge:
         acknowledge = network.packet(task, RESPONSE_NETWORK, core)
         network.send(acknowledge, channel.source)
         yield acknowledge.arrived
         network.free_ejection(acknowledge)
+    channel.response_ticks_sum += chip.clock.now - answered
     done(unit)
 
 

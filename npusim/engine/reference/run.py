@@ -79,7 +79,10 @@ def _channel_totals(chip: Chip) -> dict[str, np.ndarray]:
         "requests": np.array([c.num_requests for c in channels], INT),
         "row_hits": np.array([c.dram.row_hits for c in channels], INT),
         "row_misses": np.array([c.dram.row_misses for c in channels], INT),
-        "queue_ticks": np.array([c.queue_ticks for c in channels], INT),
+        "request_ticks": np.array([c.request_ticks_sum for c in channels], INT),
+        "queue_ticks": np.array([c.queue_ticks_sum for c in channels], INT),
+        "service_ticks": np.array([c.service_ticks_sum for c in channels], INT),
+        "response_ticks": np.array([c.response_ticks_sum for c in channels], INT),
     }
 
 
