@@ -128,10 +128,10 @@ def _times(choice: Choice) -> Estimate:
 
 
 def _best(found: list[Choice]) -> Choice:
-    """The least memory traffic among those within CLOSE of the least time."""
+    """Among those within CLOSE of the least time, the one with the least work in all."""
     least = min(_times(c).total_ps for c in found)
     near = [c for c in found if _times(c).total_ps <= CLOSE * least]
-    return min(near, key=lambda c: (_times(c).memory_ps, _times(c).total_ps))
+    return min(near, key=lambda c: _times(c).work_ps)
 
 
 def _sentence(best: Choice, found: list[Choice]) -> str:

@@ -60,6 +60,8 @@ def emit_embedding(emission: Emission, part: Part, after: Ranks) -> Ranks:
             tasks = emission.run_tiles(
                 core, _tiles(emission, part, rank, core), row, tasks, first_unit=VECTOR_UNIT
             )
+        if tasks is after[rank]:  # the table is in the scratchpad: nothing that takes time
+            tasks = [emission.builder.sync(core.core, row, after[rank])]
         done.append(tasks)
     return done
 

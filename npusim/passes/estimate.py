@@ -52,6 +52,11 @@ class Estimate:
         overlapped = max(self.arrays_ps, self.memory_ps, self.rotation_ps)
         return overlapped + self.vector_ps + self.collectives_ps
 
+    @cached_property
+    def work_ps(self) -> int:
+        """What all units do together, hidden or not."""
+        return sum(getattr(self, f.name) for f in fields(self))
+
     def plus(self, other: "Estimate") -> "Estimate":
         names = [f.name for f in fields(self)]
         return Estimate(*(getattr(self, n) + getattr(other, n) for n in names))
