@@ -31,6 +31,16 @@ class StageWork:
     def layers(self) -> list[int]:
         return sorted({op.layer for op in self.ops if op.layer >= 0})
 
+    @property
+    def pinned(self) -> tuple[Op, ...]:
+        """Ops whose weights lie in memory whatever room there is: the micro-workload `gemm`."""
+        return tuple(op for op in self.ops if op.role == "gemm")
+
+    def pinned_bytes(self, rank: int, cost: CoreCost) -> list[tuple[str, int]]:
+        """(tensor, bytes) of the rank's pinned weights."""
+        weights = [(op.name, self.parts[op.name].weights[rank]) for op in self.pinned]
+        return [(name, bits_to_bytes(size, cost.weight_bits)) for name, size in weights if size]
+
     def parts_of_stage(self) -> list[Part]:
         return [self.parts[op.name] for op in self.ops]
 
@@ -41,7 +51,7 @@ class StageWork:
         found = []
         for op in sorted(self.ops, key=lambda op: op.kind == "embedding"):
             weights = self.parts[op.name].weights
-            if weights and weights[rank] and not (op.tied_to and embedded):
+            if op.role != "gemm" and weights and weights[rank] and not (op.tied_to and embedded):
                 found.append((op.name, bits_to_bytes(weights[rank], cost.weight_bits)))
         return found
 
@@ -149,8 +159,11 @@ def _kv_window(works: Sequence[StageWork], rank: int, cost: CoreCost, bound_byte
     return min(bound_bytes, min((s for s in sizes if s), default=0))
 
 
-def core_demand(work: StageWork, rank: int, cost: CoreCost, limit: Limits) -> CoreDemand:
-    """`work`: that of all micro-batches together."""
+def core_demand(
+    work: StageWork, rank: int, cost: CoreCost, limit: Limits, has_memory: bool
+) -> CoreDemand:
+    """`work`: that of all micro-batches together. Without a memory nothing is pinned to it."""
     kv_bytes = sum(work.kv_bytes(layer, rank, cost) for layer in work.layers)
-    weights = tuple(work.weight_bytes(rank, cost))
+    pinned = [] if has_memory else work.pinned_bytes(rank, cost)
+    weights = (*work.weight_bytes(rank, cost), *pinned)
     return CoreDemand(limit.buffers_bytes, weights, kv_bytes)

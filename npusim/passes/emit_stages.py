@@ -13,7 +13,7 @@ from npusim.passes.emit_comm import Communicator
 from npusim.passes.emit_matmul import emit_experts, emit_matmul
 from npusim.passes.emit_vector import emit_embedding, emit_vector
 from npusim.passes.fabric import fabric_of
-from npusim.passes.planned import Mapped, Planned, core_states, placed_rows
+from npusim.passes.planned import Mapped, Planned, core_states, phase_of, placed_rows
 from npusim.passes.repeat_rows import Run, Template, can_repeat, find_runs, repeat_rows
 from npusim.passes.tile import bits_to_bytes
 from npusim.program import OpRow, Program, ProgramBuilder
@@ -100,14 +100,6 @@ def _stage(
         phase_of(work.ops), send, work.caches, by_layer,
     )  # fmt: skip
     return Stage(emission, work, by_layer, before, behind)
-
-
-def phase_of(ops: tuple[Op, ...]) -> str:
-    """`prefill` when some request has several new tokens, else `decode`; "" without attention."""
-    slices = next((op.slices for op in ops if op.kind == "qk"), ())
-    if not slices:
-        return ""
-    return "prefill" if any(new > 1 for new, _, _ in slices) else "decode"
 
 
 def _hand_over(

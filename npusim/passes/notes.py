@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from npusim.passes.demand import StageWork
-from npusim.passes.planned import Mapped, Planned
+from npusim.passes.planned import Mapped, Planned, phase_of
 from npusim.units import format_bytes
 
 
@@ -17,7 +17,7 @@ def notes_of(mapped: Mapped, planned: Planned) -> list[str]:
         _repeated_work(mapped),
         _experts(work),
         _spills(planned),
-        _residency(planned),
+        _residency(planned, phase_of(work.ops)),
     ]
     return [note for note in found if note]
 
@@ -81,17 +81,18 @@ def _spills(planned: Planned) -> str:
     )
 
 
-def _residency(planned: Planned) -> str:
+def _residency(planned: Planned, phase: str) -> str:
     cores = planned.plan.cores.values()
     memory = sum(region.num_bytes for core in cores for region in core.weights.values())
     resident = sum(len(core.resident) for core in cores)
     everything = resident + sum(len(core.weights) for core in cores)
     if not everything:
         return ""
+    where = f" in {phase}" if phase else ""
     if not memory:
-        return "weights: all stay in the scratchpads"
+        return f"weights{where}: all stay in the scratchpads"
     return (
-        f"weights: {format_bytes(memory)} come from memory every iteration, {resident} of "
+        f"weights{where}: {format_bytes(memory)} come from memory every iteration, {resident} of "
         f"{everything} tensors stay in the scratchpads"
     )
 

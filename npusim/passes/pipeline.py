@@ -1,6 +1,7 @@
 """An operator graph, a chip and a mapping → a Program, by one visible list of passes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import networkx as nx
 
@@ -13,7 +14,7 @@ from npusim.passes.emit_kv import CacheShape, cache_shape
 from npusim.passes.emit_stages import emit_program
 from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
-from npusim.passes.plan import MemoryMap, plan_memory
+from npusim.passes.plan import MemoryMap, MemoryPlan, Region, plan_memory
 from npusim.passes.planned import Mapped, Planned
 from npusim.passes.split import micro_batches, replicas
 from npusim.passes.stage import assign_stages
@@ -105,8 +106,9 @@ def _by_stage(works: list[list[StageWork]]) -> list[list[StageWork]]:
 def plan(mapped: Mapped, hardware: Hardware) -> Planned:
     """Where weights and KV lie. First as if all of it fitted the scratchpads, which then need no
     buffers for what streams; when it does not, with buffers."""
-    planned = _plan(mapped, hardware, streamed=False)
-    if any(c.weights or c.kv for c in planned.plan.cores.values()):
+    pinned = any(work.pinned for replica in mapped.whole for work in replica)
+    planned = _plan(mapped, hardware, streamed=pinned)
+    if not pinned and any(c.weights or c.kv for c in planned.plan.cores.values()):
         planned = _plan(mapped, hardware, streamed=True)
     cores = {core for replica in mapped.groups for stage in replica for core in stage}
     assert set(planned.plan.cores) == cores
@@ -114,28 +116,47 @@ def plan(mapped: Mapped, hardware: Hardware) -> Planned:
 
 
 def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
-    demands, bounds, specs = {}, {}, hardware.cores()
+    reach: dict[int, int] = {}
+    for instance in hardware.memory_instances():
+        for core in instance.cores:
+            reach.setdefault(core, instance.memory_id)
+    demands, bounds, pinned, specs = {}, {}, {}, hardware.cores()
     for replica, whole, stages in zip(mapped.works, mapped.whole, mapped.groups, strict=True):
         for works, work, cores in zip(replica, whole, stages, strict=True):
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
                 capacity = specs[core].scratchpad.capacity_bytes
                 bounds[core] = limits(works, rank, cost, capacity, streamed)
-                demands[core] = core_demand(work, rank, cost, bounds[core])
+                demands[core] = core_demand(work, rank, cost, bounds[core], core in reach)
+                pinned[core] = work.pinned_bytes(rank, cost) if core in reach else []
     placed = plan_memory(hardware, demands)
-    return Planned(placed, bounds, _spill_regions(placed.memory, bounds))
+    return Planned(
+        _with_pinned(placed, pinned, reach), bounds, _spill_regions(placed.memory, bounds, reach)
+    )
 
 
-def _spill_regions(memory: MemoryMap, bounds: Mapping[int, Limits]) -> dict[int, tuple[int, int]]:
+def _with_pinned(
+    placed: MemoryPlan, pinned: Mapping[int, list[tuple[str, int]]], reach: Mapping[int, int]
+) -> MemoryPlan:
+    """The plan with places in memory for what must lie there."""
+    cores = dict(placed.cores)
+    for core, tensors in pinned.items():
+        found = {
+            name: Region(reach[core], placed.memory.alloc(reach[core], size), size)
+            for name, size in tensors
+        }
+        cores[core] = replace(cores[core], weights={**cores[core].weights, **found})
+    return MemoryPlan(cores, placed.memory)
+
+
+def _spill_regions(
+    memory: MemoryMap, bounds: Mapping[int, Limits], reach: Mapping[int, int]
+) -> dict[int, tuple[int, int]]:
     """Room in memory for the activations that exceed the scratchpad.
 
     Raises CapacityError for a core without memory.
     """
     regions = {}
-    reach: dict[int, int] = {}
-    for instance in memory.instances:
-        for core in instance.cores:
-            reach.setdefault(core, instance.memory_id)
     for core, limit in bounds.items():
         if not limit.spill_bytes:
             continue

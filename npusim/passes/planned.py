@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 
+from npusim.graph.ir import Op
 from npusim.passes.core_state import CoreState, Window
 from npusim.passes.demand import Limits, StageWork
 from npusim.passes.partition import Scheme
@@ -37,6 +38,14 @@ class Planned:
     def spill_region(self, core: int) -> tuple[int, int]:
         """(memory id, address) for activations that do not fit; (-1, 0) when all do."""
         return self.spills.get(core, (-1, 0))
+
+
+def phase_of(ops: tuple[Op, ...]) -> str:
+    """`prefill` when some request has several new tokens, else `decode`; "" without attention."""
+    slices = next((op.slices for op in ops if op.kind == "qk"), ())
+    if not slices:
+        return ""
+    return "prefill" if any(new > 1 for new, _, _ in slices) else "decode"
 
 
 def core_states(mapped: Mapped, planned: Planned, hardware: Hardware) -> dict[int, CoreState]:

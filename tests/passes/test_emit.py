@@ -83,7 +83,7 @@ def test_resident_weights_are_not_loaded():
     _, program = lowered(prefill(1, 8), chip(64), tp=4)
     assert loaded(program, ("matmul", "embedding")) == 0
     assert (program.kind != STORE).all()
-    assert "weights: all stay in the scratchpads" in program.notes
+    assert "weights in prefill: all stay in the scratchpads" in program.notes
 
 
 @pytest.mark.parametrize("tp", [1, 2, 4, 8, 16])
@@ -200,3 +200,20 @@ def test_messages_have_partners_on_their_own_side():
     sends = np.flatnonzero(program.kind == SEND)
     assert (program.kind[program.match[sends]] == RECV).all()
     assert (program.core[sends] != program.peer[sends]).all()
+
+
+@pytest.mark.parametrize("partition", ["megatron", "k", "mn", "mnk"])
+def test_the_weights_of_a_gemm_come_from_memory(partition):
+    """Even when the scratchpads could hold them, and in tiles that overlap with the computation."""
+    parallel = Parallel(tp=4, partition=partition)
+    program = lower(build_gemm(256, 1024, 2048), chip(64), parallel, "ring", Dtypes())
+    assert loaded(program, ("matmul",)) == 2 * 1024 * 2048
+    assert flops_of(program) == 2 * 256 * 1024 * 2048
+
+
+def test_without_a_memory_the_weights_of_a_gemm_are_in_the_scratchpad():
+    hardware = chip(64).model_copy(update={"memories": ()})
+    program = lower(
+        build_gemm(256, 1024, 2048), hardware, Parallel(partition="megatron"), "ring", Dtypes()
+    )
+    assert (program.kind != LOAD).all()
