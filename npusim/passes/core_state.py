@@ -48,8 +48,8 @@ class Touch:
 
 @dataclass
 class CoreState:
-    """One core during emission. `kv_address` and `kv_resident_bytes` by layer: where the layer's
-    KV cache starts (as if all of it lay in memory), and how much of it is in the scratchpad."""
+    """One core during emission. By layer: `kv_address`, where the KV cache starts (as if all of it
+    lay in memory), `kv_resident_bytes`, how much is in the scratchpad, `kv_bytes`, its size."""
 
     core: int
     cost: CoreCost
@@ -63,6 +63,7 @@ class CoreState:
     num_engines: int
     kv_address: dict[int, int]
     kv_resident_bytes: dict[int, int]
+    kv_bytes: dict[int, int]
     kv_memory_id: int
 
     @property

@@ -62,7 +62,8 @@ def load_rows(
 ) -> list[int]:
     """Loads cache bytes [offset, offset + num_bytes) of a layer, as far as they lie in memory."""
     start = max(offset, core.kv_resident_bytes[layer])
-    size = offset + num_bytes - start
+    # rows are rounded up to bytes one request at a time, the whole cache once
+    size = min(offset + num_bytes, core.kv_bytes[layer]) - start
     if size <= 0:
         return []
     task = emission.builder.load(

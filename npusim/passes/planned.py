@@ -71,11 +71,12 @@ def _core_state(
     own, limit, cost = planned.plan.cores[core], planned.limits[core], mapped.costs[core]
     own = _with_tied(own, work)
     memory_id, spill_address = planned.spill_region(core)
-    address, resident, offset = {}, {}, 0
+    address, resident, sizes, offset = {}, {}, {}, 0
     for layer in work.layers:
         size = work.kv_bytes(layer, rank, cost)
         base = own.kv.address - own.sram_kv_bytes if own.kv else 0
         address[layer] = base + offset
+        sizes[layer] = size
         resident[layer] = min(size, max(0, own.sram_kv_bytes - offset))
         offset += size
     return CoreState(
@@ -83,7 +84,7 @@ def _core_state(
         weights=Window(limit.weight_window_bytes), kv=Window(limit.kv_window_bytes),
         memory_id=memory_id, spill_address=spill_address,
         spill_limit_bytes=limit.spill_limit_bytes, num_engines=num_engines,
-        kv_address=address, kv_resident_bytes=resident,
+        kv_address=address, kv_resident_bytes=resident, kv_bytes=sizes,
         kv_memory_id=own.kv.memory_id if own.kv else -1,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A graph of a batch → graphs of parts of that batch: data-parallel replicas, micro-batches.
 
 A part is a list of spans: for every request the range of its new tokens that the part computes.
-Assumes that routing stays balanced in every part.
+Assumes that routing stays balanced in every part, and that the requests which sample come first.
 """
 
 from dataclasses import replace
@@ -101,7 +101,7 @@ def _take(graph: nx.DiGraph, slices: Slices, spans: Spans) -> nx.DiGraph:
     ends = [b == new and b > a for (new, _, _), (a, b) in zip(slices, spans, strict=True)]
     ops = ops_in_order(graph)
     sampled = next((op.m for op in ops if op.kind == "sample"), 0)
-    samples = sum(ends) if sampled == len(slices) else sampled * sum(ends) // len(slices)
+    samples = sum(ends[:sampled])
     tail = _tail(graph)
     for op in ops:
         if op.name in tail and not samples:

@@ -217,3 +217,45 @@ def test_without_a_memory_the_weights_of_a_gemm_are_in_the_scratchpad():
         build_gemm(256, 1024, 2048), hardware, Parallel(partition="megatron"), "ring", Dtypes()
     )
     assert (program.kind != LOAD).all()
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("partition", ["megatron", "mnk"])
+def test_cores_that_share_a_memory_touch_their_own_addresses(batch, partition):
+    hardware = load_hardware("npu_edge_hbm", {"core_groups.0.core.scratchpad.capacity_mib": 0.25})
+    _, program = lowered(BATCHES[batch], hardware, tp=4, pp=2, partition=partition)
+    rows = np.flatnonzero((program.kind == LOAD) | (program.kind == STORE))
+    strided = program.row_bytes[rows] > 0
+    count = np.where(strided, program.bytes[rows] // np.maximum(program.row_bytes[rows], 1), 1)
+    length = np.where(
+        strided,
+        (count - 1) * program.stride_bytes[rows] + program.row_bytes[rows],
+        program.bytes[rows],
+    )
+    first, core = program.address[rows], program.core[rows]
+    order = np.argsort(first, kind="stable")
+    last_byte, owner = -1, -1
+    for i in order:
+        assert first[i] > last_byte or core[i] == owner
+        if first[i] + length[i] - 1 > last_byte:
+            last_byte, owner = first[i] + length[i] - 1, core[i]
+
+
+def test_requests_that_do_not_sample_are_not_lost_in_replicas():
+    batch = (Slice(1, 500), Slice(40, 100), Slice(1, 7, samples=False), Slice(1, 0, samples=False))
+    graph, program = lowered(batch, tp=2, dp=2, micro_batches=2)
+    assert flops_of(program) == graph_sum(graph, "flops")
+
+
+def test_a_latent_cache_of_many_requests_stays_inside_its_place():
+    small = {
+        "num_hidden_layers": 2, "hidden_size": 96, "intermediate_size": 100, "vocab_size": 200,
+        "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 50,
+        "first_k_dense_replace": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "q_lora_rank": 24, "kv_lora_rank": 20, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+        "v_head_dim": 16, "n_group": 1, "topk_group": 1,
+    }  # fmt: skip
+    graph = build(load_model("deepseek-v3", small), (Slice(40, 500), Slice(40, 101)), "expanded")
+    program = lower(graph, chip(8), Parallel(tp=4, partition="megatron"), "ring", Dtypes(kv="fp8"))
+    assert sum(row["memory_kv_bytes"] for row in program.placed) == 0
+    assert loaded(program, ("qk", "matmul")) == 0
