@@ -39,14 +39,16 @@ def layer_blocks(program: Program) -> list[Block]:
 
 
 def block_signature(program: Program, block: Block) -> bytes:
-    """Equal for blocks that do the same on the same cores, each relative to its own first row."""
+    """Equal for blocks that do the same on the same cores, each relative to its own first row.
+    What a block waits for in front of it counts by number only."""
     rows = slice(block.first, block.last)
     match = program.match[rows].astype(np.int64)
     starts = program.dep_start[block.first : block.last + 1]
+    deps = program.deps[starts[0] : starts[-1]].astype(np.int64)
     parts = [program.columns[name][rows] for name in SAME_COLUMNS]
     parts.append(np.where(match >= 0, match - block.first, -1))
     parts.append(starts - starts[0])
-    parts.append(program.deps[starts[0] : starts[-1]].astype(np.int64) - block.first)
+    parts.append(np.maximum(deps - block.first, -1))
     digest = blake2b(digest_size=16)
     for part in parts:
         digest.update(np.ascontiguousarray(part).data)
@@ -54,18 +56,36 @@ def block_signature(program: Program, block: Block) -> bytes:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """`count` repetitions of a pattern of `period` layers, `size` rows each, from row `first` on,
+    of which the first `keep` stay. Their time is told from two patterns in a row, the first of
+    which begins at row `since`."""
+
+    first: int
+    size: int
+    period: int
+    count: int
+    keep: int
+    since: int
+
+    @property
+    def removed(self) -> int:
+        return self.count - self.keep
+
+
+@dataclass(frozen=True)
 class Cut:
-    """A removed stretch of a shortened program: `removed` repetitions of a pattern, whose kept ones
-    end at rows `ends` of the shortened program (the first entry: where the pattern starts)."""
+    """What a stretch became in the shortened program: `removed` repetitions of a pattern, two of
+    which lie between the three rows `ends`."""
 
     removed: int
     period: int
-    ends: tuple[int, ...]
+    ends: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Shortened:
-    """A program with repetitions taken out, the cuts, and how many layers were kept and removed."""
+    """A program with repetitions taken out, the cuts, and how many layers were kept."""
 
     program: Program
     cuts: tuple[Cut, ...]
@@ -78,49 +98,74 @@ class Shortened:
 
 def shorten(program: Program, keep: int) -> Shortened | None:
     """`program` with at most `keep` repetitions of each run of equal layers; None when there is
-    nothing to take out or the layers do not stand one after the other (micro-batches)."""
+    nothing to take out or the layers do not stand one after the other (micro-batches).
+
+    One repetition is enough where what stands in front of it does as much work; else two are kept.
+    """
     blocks = layer_blocks(program)
     layers = [block.layer for block in blocks if block.layer >= 0]
     if len(set(layers)) < len(layers):
         return None
-    signatures: list[Hashable] = [
-        block_signature(program, b) if b.layer >= 0 else ("outside", i)
-        for i, b in enumerate(blocks)
-    ]
-    repeats = [r for r in find_runs(signatures) if r.count > keep]
-    if not repeats:
+    stretches = _stretches(program, blocks, keep)
+    if not stretches:
         return None
-    new_index, kept = _renumber(len(program), blocks, repeats, keep)
+    new_index, kept = _renumber(len(program), stretches)
     matched = program.match[kept]
     if not kept[matched[matched >= 0]].all():
         return None
-    cuts = tuple(_cut(r, blocks, new_index, keep) for r in repeats)
+    cuts = tuple(_cut(stretch, new_index) for stretch in stretches)
     removed = sum(cut.removed * cut.period for cut in cuts)
     return Shortened(_select(program, kept, new_index), cuts, len(layers) - removed)
 
 
-def _renumber(
-    num_tasks: int, blocks: list[Block], repeats: list[Run], keep: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _stretches(program: Program, blocks: list[Block], keep: int) -> list[Stretch]:
+    """The runs of equal layers that are longer than what is kept of them."""
+    signatures: list[Hashable] = [
+        block_signature(program, b) if b.layer >= 0 else ("outside", i)
+        for i, b in enumerate(blocks)
+    ]
+    found: list[Stretch] = []
+    for run in (r for r in find_runs(signatures) if r.count > 1):
+        first = blocks[run.start].first
+        size = blocks[run.start + run.period - 1].last - first
+        before = _before(program, blocks, run)
+        stay = keep if before else max(2, keep)
+        since = before.first if before and stay == 1 else first + (stay - 2) * size
+        if run.count > stay:
+            found.append(Stretch(first, size, run.period, run.count, stay, since))
+    return found
+
+
+def _before(program: Program, blocks: list[Block], run: Run) -> Block | None:
+    """First block of the pattern in front of `run`, if that is of layers and does as much work."""
+    start = run.start - run.period
+    if start < 0 or min(block.layer for block in blocks[start : run.start]) < 0:
+        return None
+    work = []
+    for at in (start, run.start):
+        rows = slice(blocks[at].first, blocks[at + run.period - 1].last)
+        columns = (program.cycles, program.bytes, program.flops)
+        work.append([int(column[rows].sum()) for column in columns])
+    alike = all(abs(a - b) <= TOLERANCE * max(a, b) for a, b in zip(*work, strict=True))
+    return blocks[start] if alike else None
+
+
+def _renumber(num_tasks: int, stretches: list[Stretch]) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers in the shortened program and which rows are kept; a removed row has the number
     of the row that stands for it in the last kept repetition."""
     kept = np.ones(num_tasks, dtype=bool)
     stand_in = np.arange(num_tasks)
-    for repeat in repeats:
-        first = blocks[repeat.start].first
-        size = blocks[repeat.start + repeat.period - 1].last - first
-        removed = np.arange(first + keep * size, first + repeat.count * size)
+    for s in stretches:
+        removed = np.arange(s.first + s.keep * s.size, s.first + s.count * s.size)
         kept[removed] = False
-        stand_in[removed] = first + (keep - 1) * size + (removed - first) % size
+        stand_in[removed] = s.first + (s.keep - 1) * s.size + (removed - s.first) % s.size
     return (np.cumsum(kept) - 1)[stand_in], kept
 
 
-def _cut(repeat: Run, blocks: list[Block], new_index: np.ndarray, keep: int) -> Cut:
-    first = blocks[repeat.start].first
-    size = blocks[repeat.start + repeat.period - 1].last - first
-    start = int(new_index[first])
-    ends = tuple(start + size * i for i in range(keep + 1))
-    return Cut(repeat.count - keep, repeat.period, ends)
+def _cut(stretch: Stretch, new_index: np.ndarray) -> Cut:
+    last = int(new_index[stretch.first]) + (stretch.keep - 1) * stretch.size
+    ends = (int(new_index[stretch.since]), last, last + stretch.size)
+    return Cut(stretch.removed, stretch.period, ends)
 
 
 def _select(program: Program, kept: np.ndarray, new_index: np.ndarray) -> Program:
@@ -137,14 +182,14 @@ def _select(program: Program, kept: np.ndarray, new_index: np.ndarray) -> Progra
 
 
 def added_ps(shortened: Shortened, trace: Trace) -> tuple[int, float]:
-    """Time of the removed repetitions, from the last two kept ones of each cut, and the largest
-    relative difference between those two."""
+    """Time of the removed repetitions, which is the last kept one's for each, and the largest
+    relative difference between that and the one before it."""
     total_ps, spread = 0, 0.0
     for cut in shortened.cuts:
         done = [int(trace.end_ps[:end].max(initial=0)) for end in cut.ends]
         previous, last = done[-2] - done[-3], done[-1] - done[-2]
         spread = max(spread, abs(last - previous) / max(last, 1))
-        total_ps += cut.removed * (previous + last) // 2
+        total_ps += cut.removed * last
     return total_ps, spread
 
 

@@ -21,7 +21,7 @@ from npusim.spec.scenario import LlmWorkload
 from npusim.trace import Iteration, Run, Trace
 
 Progress = Callable[[str, int, int], None]  # label, done, in all
-KEPT_REPETITIONS = (2, 4, 8)  # tried in this order before a program is simulated whole
+KEPT_REPETITIONS = (1, 2, 4, 8)  # tried in this order before a program is simulated whole
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _with_reused_layers(context: Context, step: Step, program: Program) -> Itera
                 f"reused {shortened.removed_layers}, spread {spread:.1%}"
             )
             return _iteration(step, trace, trace.makespan_ps + added_ps, reuse=reuse)
-    context.note(f"{step.label}: no layers could be reused, all were simulated")
+    context.note("layers: none could be reused, all were simulated")
     return None
 
 
