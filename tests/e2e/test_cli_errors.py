@@ -80,7 +80,11 @@ def test_bad_input_costs_one_line_and_writes_nothing(name, bad_folder, npusim):
 SCRATCHPAD = "hw.core_groups.0.core.scratchpad"
 CANNOT_PROCEED = {
     "weights do not fit": (
-        ["model.intermediate_size=65536", "hw.memories.0.capacity_gib=0.01"],
+        [
+            "model.intermediate_size=65536",
+            "hw.memories.0.capacity_gib=0.01",
+            "parallel.partition=megatron",
+        ],
         "weights and KV need",
     ),
     "KV cache does not fit": (
