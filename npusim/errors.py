@@ -8,13 +8,13 @@ T = TypeVar("T")
 
 
 class NpusimError(Exception):
-    """Base of all errors that are the user's to mend; the CLI prints it as one line, no traceback."""
+    """Base of all errors that are the user's to mend; the CLI prints them as one line."""
 
     exit_code = 1
 
 
 class SpecError(NpusimError):
-    """Bad input: a file, a key, a value or an option. `place` is `file:line` or an option's name."""
+    """Bad input: a file, key, value or option. `place` is `file:line` or an option's name."""
 
     exit_code = 2
 

@@ -4,14 +4,14 @@ A task waits for its dependencies, then for its queue: a core's tasks with the s
 after the other in table order. Rows therefore stand in an order in which every dependency comes
 before its dependents (a RECV may stand before its SEND).
 
-| kind    | unit                        | bytes                      | address, memory | peer, match     |
-|---------|-----------------------------|----------------------------|-----------------|-----------------|
-| COMPUTE | `array_unit`, `vector_unit` | scratchpad bytes it moves  | –               | –               |
-| LOAD    | `dma_unit`                  | memory → scratchpad        | yes             | –               |
-| STORE   | `dma_unit`                  | scratchpad → memory        | yes             | –               |
-| SEND    | `dma_unit(0)`               | message payload            | –               | receiver, RECV  |
-| RECV    | NO_UNIT                     | message payload            | –               | sender, SEND    |
-| SYNC    | NO_UNIT                     | –                          | –               | – (takes no time) |
+| kind    | unit                        | bytes                     | address, memory | peer, match    |
+|---------|-----------------------------|---------------------------|-----------------|----------------|
+| COMPUTE | `array_unit`, `vector_unit` | scratchpad bytes it moves | –               | –              |
+| LOAD    | `dma_unit`                  | memory → scratchpad       | yes             | –              |
+| STORE   | `dma_unit`                  | scratchpad → memory       | yes             | –              |
+| SEND    | `dma_unit(0)`               | message payload           | –               | receiver, RECV |
+| RECV    | NO_UNIT                     | message payload           | –               | sender, SEND   |
+| SYNC    | NO_UNIT (takes no time)     | –                         | –               | –              |
 """
 
 from array import array
@@ -24,7 +24,7 @@ KIND_NAMES = ("compute", "load", "store", "send", "recv", "sync")
 NO_UNIT = -1
 NONE = -1
 
-# Units of a core, in one numbering: 0 the vector unit (and SFU), 1…31 the arrays, 32… the DMA engines.
+# Units of a core, in one numbering: 0 vector unit and SFU, 1…31 arrays, 32… DMA engines.
 VECTOR_UNIT = 0
 FIRST_ARRAY_UNIT = 1
 FIRST_DMA_UNIT = 32

@@ -1,4 +1,4 @@
-"""Tables in, times out: the `fast` (numba) and the `simpy` engine, two readings of one set of rules."""
+"""Tables in, times out: two engines, `fast` (numba) and `simpy`, that read one set of rules."""
 
 from npusim.engine.cache import is_compiled
 

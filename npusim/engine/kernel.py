@@ -4,7 +4,7 @@ import numba
 
 from npusim.engine.cache import cache_dir
 
-numba.config.CACHE_DIR = str(cache_dir())
+setattr(numba.config, "CACHE_DIR", str(cache_dir()))  # noqa: B010  (numba makes it at import)
 
 
 def kernel(function):

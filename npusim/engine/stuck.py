@@ -33,7 +33,8 @@ def _queues(arena: Arena, tasks: Tasks, end) -> Iterator[str]:
             yield f"core {core}: {_transfer(tasks, _number(arena, queue[at.Q_TASK]), queue)}"
         elif queue[at.Q_POS] < queue[at.Q_END]:
             task = _number(arena, int(arena.words[queue[at.Q_POS]]))
-            yield f"core {core}: {KIND[tasks.kind[task]]} task {task} waits for {_needs(tasks, task, end)}"
+            needs = _needs(tasks, task, end)
+            yield f"core {core}: {KIND[tasks.kind[task]]} task {task} waits for {needs}"
 
 
 def _transfer(tasks: Tasks, task: int, queue) -> str:

@@ -1,4 +1,4 @@
-"""What both engines are given: `Wiring` (the chip as flat tables) and `Tasks` (the streams), in ticks.
+"""What both engines are given: `Wiring` (the chip as flat tables) and `Tasks` (the streams).
 
 A tick is one cycle of the NoC clock. Everything here is built once, never written to.
 The rules that turn these tables into times stand in npusim/README.md, "Rules of the machine".
@@ -57,8 +57,8 @@ class Wiring:
 
     Nodes are what packets start from and end at: node i < num_cores is core i, then the memory
     ports. A link carries packets from a router or node to a router or node. Into a router
-    it ends in `num_vcs` FIFOs, link·num_vcs + vc, of `buffer_packets` slots. Source FIFOs, without a
-    bound, are numbered from num_links·num_vcs on.
+    it ends in `num_vcs` FIFOs, link·num_vcs + vc, of `buffer_packets` slots. Source FIFOs, without
+    a bound, are numbered from num_links·num_vcs on.
     """
 
     khz: int  # of the tick
@@ -108,8 +108,8 @@ class Wiring:
 
 @dataclass(frozen=True)
 class Tasks:
-    """Task streams. `queue` is a dense id of (core, unit), NONE for RECV and SYNC; the tasks of queue
-    q in order are queue_tasks[queue_start[q]:queue_start[q+1]]."""
+    """Task streams. `queue` is a dense id of (core, unit), NONE for RECV and SYNC; the tasks of
+    queue q in order are queue_tasks[queue_start[q]:queue_start[q+1]]."""
 
     kind: np.ndarray
     core: np.ndarray
@@ -143,7 +143,8 @@ class Outcome:
 
     Keys, all int64 by row: `channel` read_bytes, write_bytes, busy_ps, requests, row_hits,
     row_misses, and the ticks that units spent in each phase,
-    request_ticks, queue_ticks, service_ticks, response_ticks; `link` packets, bytes, busy_ticks, wait_ticks; `core` port_bytes,
+    request_ticks, queue_ticks, service_ticks, response_ticks; `link` packets, bytes, busy_ticks,
+    wait_ticks; `core` port_bytes,
     port_busy_ticks, stretch_ticks.
     """
 

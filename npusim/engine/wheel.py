@@ -2,21 +2,11 @@
 
 import numpy as np
 
+from npusim.engine import layout as at
 from npusim.engine.kernel import kernel
-from npusim.engine.layout import (
-    DUE,
-    EVENT,
-    NEXT_EVENT,
-    NIL,
-    NOW,
-    OCCUPIED,
-    PENDING,
-    SLOTS,
-    WHEEL_SLOTS,
-)
 
-MASK = WHEEL_SLOTS - 1
-WORDS = WHEEL_SLOTS // 64
+MASK = at.WHEEL_SLOTS - 1
+WORDS = at.WHEEL_SLOTS // 64
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 BIT_INDEX = np.zeros(64, np.int64)
 for _bit in range(64):
@@ -25,26 +15,26 @@ for _bit in range(64):
 
 @kernel
 def schedule(A, entity, event, tick):
-    """Makes `event` of an entity due at `tick` > now. One beyond the wheel waits in the last slot."""
-    A[entity + EVENT] = event
-    A[entity + DUE] = tick
-    now = A[NOW]
-    if tick - now >= WHEEL_SLOTS:
-        tick = now + WHEEL_SLOTS - 1
+    """Makes an event due at `tick` > now. One beyond the wheel waits in its last slot."""
+    A[entity + at.EVENT] = event
+    A[entity + at.DUE] = tick
+    now = A[at.NOW]
+    if tick - now >= at.WHEEL_SLOTS:
+        tick = now + at.WHEEL_SLOTS - 1
     slot = tick & MASK
-    A[entity + NEXT_EVENT] = A[SLOTS + slot]
-    A[SLOTS + slot] = entity
-    A[OCCUPIED + (slot >> 6)] |= np.int64(1) << (slot & 63)
-    A[PENDING] += 1
+    A[entity + at.NEXT_EVENT] = A[at.SLOTS + slot]
+    A[at.SLOTS + slot] = entity
+    A[at.OCCUPIED + (slot >> 6)] |= np.int64(1) << (slot & 63)
+    A[at.PENDING] += 1
 
 
 @kernel
 def take_slot(A, tick):
     """Empties the slot of `tick`; returns the first of its entities (chained by NEXT_EVENT)."""
     slot = tick & MASK
-    first = A[SLOTS + slot]
-    A[SLOTS + slot] = NIL
-    A[OCCUPIED + (slot >> 6)] &= ~(np.int64(1) << (slot & 63))
+    first = A[at.SLOTS + slot]
+    A[at.SLOTS + slot] = at.NIL
+    A[at.OCCUPIED + (slot >> 6)] &= ~(np.int64(1) << (slot & 63))
     return first
 
 
@@ -56,15 +46,15 @@ def _lowest_bit(word):
 @kernel
 def next_tick(A):
     """First tick after now whose slot holds an event (perhaps only a parked one); −1 when none."""
-    if A[PENDING] == 0:
+    if A[at.PENDING] == 0:
         return np.int64(-1)
-    now = A[NOW]
+    now = A[at.NOW]
     start = (now + 1) & MASK
     index = start >> 6
-    word = A[OCCUPIED + index] & (np.int64(-1) << (start & 63))
+    word = A[at.OCCUPIED + index] & (np.int64(-1) << (start & 63))
     while word == 0:
         index = (index + 1) % WORDS
-        word = A[OCCUPIED + index]
+        word = A[at.OCCUPIED + index]
     return now + 1 + (((index << 6) + _lowest_bit(word) - start) & MASK)
 
 
