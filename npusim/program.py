@@ -4,14 +4,14 @@ A task waits for its dependencies, then for its queue: a core's tasks with the s
 after the other in table order. Rows therefore stand in an order in which every dependency comes
 before its dependents (a RECV may stand before its SEND).
 
-| kind    | unit                        | bytes                     | address, memory | peer, match    |
-|---------|-----------------------------|---------------------------|-----------------|----------------|
-| COMPUTE | `array_unit`, `vector_unit` | scratchpad bytes it moves | –               | –              |
-| LOAD    | `dma_unit`                  | memory → scratchpad       | yes             | –              |
-| STORE   | `dma_unit`                  | scratchpad → memory       | yes             | –              |
-| SEND    | `dma_unit(0)`               | message payload           | –               | receiver, RECV |
-| RECV    | NO_UNIT                     | message payload           | –               | sender, SEND   |
-| SYNC    | NO_UNIT (takes no time)     | –                         | –               | –              |
+| kind    | unit             | bytes                     | address, memory | peer, match    |
+|---------|------------------|---------------------------|-----------------|----------------|
+| COMPUTE | array, vector    | scratchpad bytes it moves | –               | –              |
+| LOAD    | `dma_unit`       | memory → scratchpad       | yes             | –              |
+| STORE   | `dma_unit`       | scratchpad → memory       | yes             | –              |
+| SEND    | `dma_unit(0)`    | message payload           | –               | receiver, RECV |
+| RECV    | NO_UNIT          | message payload           | –               | sender, SEND   |
+| SYNC    | NO_UNIT, no time | –                         | –               | –              |
 """
 
 from array import array

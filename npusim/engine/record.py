@@ -64,8 +64,10 @@ def link_span(A, spans, link, task, start, end, num_bytes):
 
 @kernel
 def _flush_channel(A, spans, channel):
-    _flush(A, spans, (channel - A[at.CHANNELS]) // at.K_SIZE, A[channel + at.K_SPAN_TASK],
-           A[channel + at.K_SPAN_START], A[channel + at.K_SPAN_END], A[channel + at.K_SPAN_BYTES])  # fmt: skip
+    track = (channel - A[at.CHANNELS]) // at.K_SIZE
+    start_ps, end_ps = A[channel + at.K_SPAN_START], A[channel + at.K_SPAN_END]
+    task, num_bytes = A[channel + at.K_SPAN_TASK], A[channel + at.K_SPAN_BYTES]
+    _flush(A, spans, track, task, start_ps, end_ps, num_bytes)
 
 
 @kernel

@@ -142,10 +142,9 @@ class Outcome:
     """What an engine gives back; ticks, −1 where nothing happened. Both engines give equal ones.
 
     Keys, all int64 by row: `channel` read_bytes, write_bytes, busy_ps, requests, row_hits,
-    row_misses, and the ticks that units spent in each phase,
-    request_ticks, queue_ticks, service_ticks, response_ticks; `link` packets, bytes, busy_ticks,
-    wait_ticks; `core` port_bytes,
-    port_busy_ticks, stretch_ticks.
+    row_misses, and the ticks that units spent in each phase, request_ticks, queue_ticks,
+    service_ticks, response_ticks; `link` packets, bytes, busy_ticks, wait_ticks; `core`
+    port_bytes, port_busy_ticks, stretch_ticks.
     """
 
     ready: np.ndarray
