@@ -10,7 +10,7 @@ from npusim.graph.ir import Op
 from npusim.passes.core_state import CoreState, Touch
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import Tile, bits_to_bytes
-from npusim.program import COMPUTE, ProgramBuilder, array_unit
+from npusim.program import COMPUTE, VECTOR_UNIT, ProgramBuilder, array_unit
 
 if TYPE_CHECKING:
     from npusim.passes.emit_kv import CacheShape
@@ -111,7 +111,7 @@ class Emission:
             loads = self._tile_loads(core, tile, row, after, earlier, tensor)
             tasks = []
             for array, (cycles, sram_bytes, flops) in enumerate(tile.computes):
-                unit = first_unit + array
+                unit = VECTOR_UNIT if tile.on_vector else first_unit + array
                 # a unit runs its tasks in order: only the first must wait for the producers
                 waits = loads if unit in last else loads + after
                 task = self.builder.task(

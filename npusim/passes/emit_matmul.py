@@ -1,10 +1,23 @@
 """Parts of matmuls and experts → loads of weight tiles, array tasks, and rotating weight blocks."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from npusim.passes.core_state import CoreState
 from npusim.passes.emit import Emission, Ranks
 from npusim.passes.emit_kv import load_context
 from npusim.passes.partition import Part, shards
-from npusim.passes.tile import Streams, Tile, array_cost, array_costs, bits_to_bytes, tile_gemm
+from npusim.passes.tile import (
+    CoreCost,
+    Streams,
+    Tile,
+    array_cost,
+    bits_to_bytes,
+    faster,
+    gemm_costs,
+    tile_gemm,
+    vector_gemm_cost,
+)
 from npusim.units import ceil_div
 
 MAX_EXPERT_TASKS = 16
@@ -185,7 +198,7 @@ def _cut_expert(
     index, tokens = expert
     tiles = tile_gemm(tokens, k, n, core.cost, core.buffers, Streams())
     base = index * expert_bytes
-    return [Tile(t.computes, t.weight_bytes, base + t.weight_offset) for t in tiles]
+    return [replace(tile, weight_offset=base + tile.weight_offset) for tile in tiles]
 
 
 def _batch_tile(
@@ -196,17 +209,24 @@ def _batch_tile(
     Assumes that experts of one load lie one after the other in memory.
     """
     if len(batch) == 1:
-        computes = array_costs(batch[0][1], k, n, core.cost)
+        on_vector, computes = gemm_costs(batch[0][1], k, n, core.cost)
     else:
-        arrays = min(core.cost.count, len(batch))
-        computes = tuple(_on_one_array(batch[a::arrays], k, n, core) for a in range(arrays))
-    return Tile(computes, expert_bytes * len(batch), batch[0][0] * expert_bytes)
+        count = min(core.cost.count, len(batch))
+        arrays = tuple(_together(array_cost, batch[a::count], k, n, core) for a in range(count))
+        vector = _together(vector_gemm_cost, batch, k, n, core)
+        on_vector, computes = faster(arrays, vector, core.cost)
+    size, offset = expert_bytes * len(batch), batch[0][0] * expert_bytes
+    return Tile(computes, size, offset, on_vector=on_vector)
 
 
-def _on_one_array(
-    batch: list[tuple[int, int]], k: int, n: int, core: CoreState
+def _together(
+    unit_cost: Callable[[int, int, int, CoreCost], tuple[int, int, int]],
+    batch: list[tuple[int, int]],
+    k: int,
+    n: int,
+    core: CoreState,
 ) -> tuple[int, int, int]:
     """Assumes that one task runs several experts, with one start."""
-    costs = [array_cost(tokens, k, n, core.cost) for _, tokens in batch]
+    costs = [unit_cost(tokens, k, n, core.cost) for _, tokens in batch]
     cycles, sram_bytes, flops = (sum(column) for column in zip(*costs, strict=True))
     return cycles - (len(batch) - 1) * core.cost.start_cycles, sram_bytes, flops

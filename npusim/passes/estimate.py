@@ -14,7 +14,7 @@ import numpy as np
 from npusim.cost.collective import Cost, collective_cost, collective_ps
 from npusim.passes.fabric import Fabric, fabric_of, rectangle
 from npusim.passes.partition import Comm, Part
-from npusim.passes.tile import CoreCost, array_costs, bits_to_bytes, core_cost, vector_cost
+from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
 from npusim.passes.xy import hops, max_link_load
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Dtypes
@@ -131,7 +131,7 @@ def _work(part: Part, chip: Chip, streams: bool) -> Estimate:
 
 
 def _array_cycles(part: Part, cost: CoreCost) -> int:
-    """Cycles of the slowest rank's GEMMs; attention, alike in all schemes, counts nothing."""
+    """Cycles of the slowest rank's GEMMs. Attention, alike in all schemes, counts nothing."""
     if part.experts:
         return max(
             sum(_slowest(t, k, n, cost) for t in tokens)
@@ -148,7 +148,7 @@ def _array_cycles(part: Part, cost: CoreCost) -> int:
 def _slowest(m: int, k: int, n: int, cost: CoreCost) -> int:
     if not (m and k and n):
         return 0
-    return max(cycles for cycles, _, _ in array_costs(m, k, n, cost))
+    return max(cycles for cycles, _, _ in gemm_costs(m, k, n, cost)[1])
 
 
 def _alpha_ps(chip: Chip, longest: int) -> int:

@@ -34,6 +34,7 @@ class CoreCost:
     lanes: int
     alus: int
     sfu_lanes: int
+    port_bytes: int
     start_cycles: int
     activation_bits: int
     weight_bits: int
@@ -55,6 +56,7 @@ def core_cost(core: Core, dtypes: Dtypes) -> CoreCost:
         lanes=core.vector.lanes,
         alus=core.vector.alus_per_lane,
         sfu_lanes=core.sfu.lanes,
+        port_bytes=core.scratchpad.bytes_per_cycle,
         start_cycles=core.task_start_cycles,
         activation_bits=DTYPE_BITS[dtypes.activations],
         weight_bits=DTYPE_BITS[dtypes.weights],
@@ -73,13 +75,15 @@ def bits_to_bytes(elements: int, bits: int) -> int:
 @dataclass(frozen=True)
 class Tile:
     """One step of a GEMM. Bytes that are 0 need no task. `computes`: (cycles, scratchpad bytes,
-    flops) of each array that works on it; `weight_offset` counts from the tensor's first byte."""
+    flops) of each array that works on it, or of the vector unit when `on_vector`;
+    `weight_offset` counts from the tensor's first byte."""
 
     computes: tuple[tuple[int, int, int], ...]
     weight_bytes: int = 0
     weight_offset: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
+    on_vector: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,18 +150,19 @@ def _one_piece(
     cuts = _weight_cuts(k, n, cost, buffers, streams)
     input_bytes = bits_to_bytes(m * k, cost.activation_bits)
     tiles: list[Tile] = []
-    offset, columns_done, depths_done = 0, 0, 0
+    offset, depths_done = 0, 0
     for depth, width in cuts:
         size = bits_to_bytes(depth * width + (extra if not tiles else 0), cost.weight_bits)
         first = not tiles
         loads_input = streams.inputs and (first or not whole)
-        columns_done += width
         depths_done += depth
         done = depth == k or depths_done == k  # sums over k are complete
         out = bits_to_bytes(m * width, cost.activation_bits) if done else 0
+        on_vector, computes = gemm_costs(m, depth, width, cost)
         tiles.append(
             Tile(
-                computes=array_costs(m, depth, width, cost),
+                computes=computes,
+                on_vector=on_vector,
                 weight_bytes=size if streams.weights else 0,
                 weight_offset=offset,
                 input_bytes=input_bytes * depth // k
@@ -197,10 +202,39 @@ def _in_folds(total: int, parts: int, fold: int) -> list[int]:
     return sizes
 
 
-@lru_cache(maxsize=8192)
-def array_costs(
+Costs = tuple[tuple[int, int, int], ...]  # (cycles, scratchpad bytes, flops) of each unit
+
+
+def gemm_costs(m: int, k: int, n: int, cost: CoreCost, kv: bool = False) -> tuple[bool, Costs]:
+    """Whether a GEMM runs on the vector unit, and its costs on the units that do it: the arrays, or
+    the vector unit where that is faster, as with the few rows of a decode step (the rule of the
+    multi-core NPU study, arXiv 2510.05632: 2mkn / (lanes * units) cycles)."""
+    return faster(array_costs(m, k, n, cost, kv), vector_gemm_cost(m, k, n, cost, kv), cost)
+
+
+def faster(arrays: Costs, vector: tuple[int, int, int], cost: CoreCost) -> tuple[bool, Costs]:
+    """The arrays' costs or the vector unit's, whichever takes less time with its scratchpad
+    traffic; the arrays' on a tie."""
+    array_cycles = max(cycles for cycles, _, _ in arrays)
+    array_port = ceil_div(max(moved for _, moved, _ in arrays), cost.port_bytes)
+    vector_time = max(vector[0], ceil_div(vector[1], cost.port_bytes))
+    on_vector = vector_time < max(array_cycles, array_port)
+    return on_vector, (vector,) if on_vector else arrays
+
+
+def vector_gemm_cost(
     m: int, k: int, n: int, cost: CoreCost, kv: bool = False
-) -> tuple[tuple[int, int, int], ...]:
+) -> tuple[int, int, int]:
+    """(cycles, scratchpad bytes, flops) on the vector unit. Assumes that every operand is read
+    once: few rows stay in registers while the weights pass."""
+    bits = cost.kv_bits if kv else cost.weight_bits
+    moved = bits_to_bytes(k * n, bits) + bits_to_bytes(m * (k + n), cost.activation_bits)
+    cycles = vector_cycles(2 * m * k * n, cost.lanes, cost.alus)
+    return cycles + cost.start_cycles, moved, 2 * m * k * n
+
+
+@lru_cache(maxsize=8192)
+def array_costs(m: int, k: int, n: int, cost: CoreCost, kv: bool = False) -> Costs:
     """(cycles, scratchpad bytes, flops) of a GEMM on each array that gets a share of it.
 
     n is cut over the arrays in whole folds, or m where that is faster.

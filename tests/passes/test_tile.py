@@ -12,6 +12,8 @@ from npusim.passes.tile import (
     Streams,
     array_costs,
     core_cost,
+    faster,
+    gemm_costs,
     tile_gemm,
     vector_cost,
 )
@@ -24,8 +26,8 @@ KIB = 1024
 def cost(count=1, **changes):
     values = {
         "rows": 16, "columns": 16, "count": count, "dataflow": "ws", "fold_overlap": True,
-        "rate": 1.0, "kv_rate": 1.0, "lanes": 8, "alus": 2, "sfu_lanes": 4, "start_cycles": 5,
-        "activation_bits": 16, "weight_bits": 16, "kv_bits": 16,
+        "rate": 1.0, "kv_rate": 1.0, "lanes": 8, "alus": 2, "sfu_lanes": 4, "port_bytes": 64,
+        "start_cycles": 5, "activation_bits": 16, "weight_bits": 16, "kv_bits": 16,
     }  # fmt: skip
     return CoreCost(**{**values, **changes})
 
@@ -118,3 +120,25 @@ def test_vector_cost_is_the_slower_unit_and_the_start():
     assert sram_bytes == 2 * (640 + 640)
     half, _ = vector_cost(op, 1, 2, cost())
     assert half == 10 * 64 * 4 // 32 + 5
+
+
+@pytest.mark.parametrize(("m", "on_vector"), [(1, True), (2, False)])
+def test_few_rows_run_on_the_vector_unit_where_that_is_faster(m, on_vector):
+    """128 x 128: arrays 64 folds of 16 cycles and fill, vector 2 * 128 * 128 * m / 32."""
+    fast = cost(lanes=16, alus=2)
+    array = gemm_cycles(m, 128, 128, 16, 16) + 5
+    vector = 2 * m * 128 * 128 // 32 + 5
+    assert (vector < array) == on_vector
+    chosen, ((cycles, moved, flops),) = gemm_costs(m, 128, 128, fast)
+    assert chosen == on_vector and cycles == min(array, vector)
+    assert flops == 2 * m * 128 * 128
+    if on_vector:
+        assert moved == 2 * (128 * 128 + m * 256)
+    (tile,) = tile_gemm(m, 128, 128, fast, BIG, Streams())
+    assert tile.on_vector == on_vector
+
+
+def test_the_vector_unit_is_no_faster_than_its_scratchpad():
+    arrays = ((100, 64, 7),)
+    assert faster(arrays, (10, 64 * 99, 7), cost()) == (True, ((10, 64 * 99, 7),))
+    assert faster(arrays, (10, 64 * 100, 7), cost()) == (False, arrays)
