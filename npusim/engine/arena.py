@@ -8,6 +8,7 @@ from npusim.engine import layout as at
 from npusim.engine.tables import NONE, NUM_BINS, NUM_NETWORKS, Tasks, Wiring
 
 NIL = at.NIL
+LINE_WORDS = 8  # int64 words of a cache line
 
 
 @dataclass
@@ -22,8 +23,8 @@ class Arena:
     queues: np.ndarray
     cores: np.ndarray
     tasks: np.ndarray
-    num_links: int
-    num_vcs: int
+    link_bins: np.ndarray
+    channel_bins: np.ndarray
 
 
 class _Space:
@@ -34,9 +35,9 @@ class _Space:
         self._blocks: dict[str, tuple[int, int, int]] = {}
 
     def reserve(self, name: str, count: int, words: int = 1) -> int:
-        base = self.size
+        base = -(-self.size // LINE_WORDS) * LINE_WORDS
         self._blocks[name] = (base, count, words)
-        self.size += count * words
+        self.size = base + count * words
         return base
 
     def view(self, array: np.ndarray, name: str) -> np.ndarray:
@@ -48,7 +49,7 @@ def build(w: Wiring, t: Tasks, span_room: int = 0) -> Arena:
     """The state at tick 0, nothing started. `span_room`: rows of the span buffer, 0: none kept."""
     space = _Space()
     base = _reserve(space, w, t)
-    words = np.zeros(space.size, np.int64)
+    words = _aligned_zeros(space.size)
 
     def view(name: str) -> np.ndarray:
         return space.view(words, name)
@@ -68,7 +69,14 @@ def build(w: Wiring, t: Tasks, span_room: int = 0) -> Arena:
     _chain_packets(view("packets"), base)
     spans = np.zeros((max(span_room, 1), at.SPAN_WORDS), np.int64)
     return Arena(words, spans, view("links"), view("fifos"), view("channels"), view("queues"),
-                 view("cores"), view("tasks"), w.num_links, w.num_vcs)  # fmt: skip
+                 view("cores"), view("tasks"), view("link_bins"), view("channel_bins"))  # fmt: skip
+
+
+def _aligned_zeros(count: int) -> np.ndarray:
+    """Zeros that begin at a cache line."""
+    words = np.zeros(count + LINE_WORDS, np.int64)
+    skip = -(words.ctypes.data // words.itemsize) % LINE_WORDS
+    return words[skip : skip + count]
 
 
 def _reserve(space: _Space, w: Wiring, t: Tasks) -> dict[str, int]:
@@ -89,6 +97,8 @@ def _reserve(space: _Space, w: Wiring, t: Tasks) -> dict[str, int]:
         "work_links": (w.num_links, 1),
         "work_channels": (len(w.channels), 1),
         "queue_tasks": (len(t.queue_tasks), 1),
+        "link_bins": (w.num_links, NUM_BINS),
+        "channel_bins": (len(w.channels), NUM_BINS),
         "tasks": (len(t), at.T_SIZE),
         "successors": (len(t.dependents), 1),
     }
@@ -137,6 +147,7 @@ def _fill_links(links, w: Wiring, base) -> None:
     links[:, at.L_TICKS] = w.link_ticks
     links[:, at.L_WIDTH] = w.link_bytes
     links[:, at.L_NUMBER] = np.arange(w.num_links)
+    links[:, at.L_BINS] = base["link_bins"] + np.arange(w.num_links) * NUM_BINS
     links[:, at.L_FIFOS] = base["fifos"] + np.arange(w.num_links) * w.num_vcs * at.F_SIZE
 
 
@@ -164,6 +175,7 @@ def _fill_channels(channels, banks, w: Wiring, base) -> None:
         at.K_RESPONSE_TICKS: c.response_ticks, at.K_MB_S: c.mb_s,
         at.K_BURST_BYTES: c.burst_bytes, at.K_ROW_BYTES: c.row_bytes, at.K_FIRST: NIL,
         at.K_LAST: NIL, at.K_OPEN: 1, at.K_DIRECTION: NIL, at.K_OLDEST: NIL,
+        at.K_BINS: base["channel_bins"] + np.arange(len(c)) * NUM_BINS,
         at.K_NEXT_REFRESH: c.t_refi, at.K_LAST_READY: NIL, at.K_SPAN_TASK: NIL,
     }  # fmt: skip
     for place, value in values.items():

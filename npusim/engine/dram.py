@@ -237,4 +237,4 @@ def _count(A, channel, packet, now):
     A[channel + at.K_SUM_QUEUE] += now - A[packet + at.P_TICK]
     counter = at.K_WRITE_BYTES if A[packet + at.P_KIND] == at.STORE_DATA else at.K_READ_BYTES
     A[channel + counter] += A[packet + at.P_PAYLOAD]
-    A[channel + at.K_BINS + (now >> A[at.BIN_SHIFT])] += A[packet + at.P_PAYLOAD]
+    A[A[channel + at.K_BINS] + (now >> A[at.BIN_SHIFT])] += A[packet + at.P_PAYLOAD]

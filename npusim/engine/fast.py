@@ -93,8 +93,8 @@ def _outcome(arena: Arena, tasks: Tasks, waiting: list[str]) -> Outcome:
             "stretch_ticks": cores[:, at.C_STRETCH].copy(),
         },
         bin_ticks=1 << (shift + wider),
-        channel_bins=widen_bins(channels[:, at.K_BINS :], wider),
-        link_bins=widen_bins(links[:, at.L_BINS :], wider),
+        channel_bins=widen_bins(arena.channel_bins, wider),
+        link_bins=widen_bins(arena.link_bins, wider),
         events=int(words[at.EVENTS]),
         waiting=waiting,
     )

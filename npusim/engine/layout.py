@@ -2,11 +2,9 @@
 
 An entity (link, FIFO, packet, …) is a block of words and is known by the offset of its block, so a
 reference is a plain integer: `A[link + L_BUSY]`. Blocks of what can have an event pending start
-with the same three words; the offset is then also the event. Offsets grow with the
+with the same three words; the offset is then also the event. Tables start at cache lines. Offsets grow with the
 number of the entity, so comparing offsets compares numbers.
 """
-
-from npusim.engine.tables import NUM_BINS
 
 NIL = -1
 SPAN_GAP_TICKS = 64
@@ -32,33 +30,35 @@ EVENT, NEXT_EVENT, DUE = range(3)
 TAIL_LEFT, CHANNEL_OPEN, COMPUTE_OVER, DMA_TIMER = range(4)
 AT_ROUTER, AT_NODE, AT_CHANNEL, DATA_READY, PORT_DONE = range(4, 9)
 
+# What a hop touches stands in the first 8 words, one cache line.
 (
-    L_BUSY, L_TOUCHED, L_WISHES, L_LAST, L_FROM, L_PACKET, L_OWNER, L_LEFT, L_UNLOCK, L_EJECT_FREE,
-    L_ROUTER, L_NODE, L_TICKS, L_WIDTH, L_FIFOS, L_BYTES, L_BUSY_TICKS, L_PACKETS, L_WAIT,
-    L_SPAN_TASK, L_SPAN_START, L_SPAN_END, L_SPAN_BYTES, L_NUMBER, L_BINS,
+    L_BUSY, L_TOUCHED, L_WISHES, L_ROUTER, L_FROM,
+    L_LAST, L_OWNER, L_FIFOS, L_EJECT_FREE, L_WIDTH, L_TICKS, L_PACKET, L_NODE,
+    L_BYTES, L_BUSY_TICKS, L_PACKETS, L_WAIT, L_BINS, L_LEFT, L_UNLOCK, L_NUMBER,
+    L_SPAN_TASK, L_SPAN_START, L_SPAN_END, L_SPAN_BYTES,
 ) = range(3, 28)  # fmt: skip
-L_SIZE = L_BINS + NUM_BINS
+L_SIZE = 32
 
-F_FIRST, F_LAST, F_FREE, F_UP_LINK, F_ROUTER, F_OUT_LINK, F_NEXT_WISH, F_STREAMING, F_WISH = range(
-    9
-)
-F_SIZE = 9
+F_FIRST, F_LAST, F_FREE, F_UP_LINK, F_ROUTER, F_OUT_LINK, F_NEXT_WISH, F_STREAMING = range(8)
+F_SIZE = 8
 
 # Packet kinds.
 LOAD_REQUEST, STORE_DATA, ASK, LOAD_DATA, STORE_ACK, MESSAGE, ACK = range(7)
 FIRST_RESPONSE_KIND = LOAD_DATA  # this and later ones use the response network
+# P_TICK: when it made its wish known, or arrived at the channel's queue.
 (
-    P_KEY, P_ADDRESS, P_TICK, P_TASK, P_PAYLOAD, P_WIRE, P_KIND, P_NEXT, P_PREV, P_NODE, P_FIFO,
-    P_CORE, P_QUEUE, P_CHANNEL, P_BANK, P_ROW, P_ENGINE, P_SINCE,
+    P_NEXT, P_KIND, P_NODE, P_WIRE, P_FIFO,
+    P_TASK, P_TICK, P_KEY, P_PAYLOAD, P_CORE, P_QUEUE, P_ENGINE, P_SINCE,
+    P_CHANNEL, P_ADDRESS, P_BANK, P_ROW, P_PREV,
 ) = range(3, 21)  # fmt: skip
-P_SIZE = 21
+P_SIZE = 24
 
 (
     Q_POS, Q_END, Q_TASK, Q_CORE, Q_ENGINE, Q_BUSY, Q_TOUCHED, Q_TIMER, Q_ASKED, Q_ANSWERED,
     Q_UNDER_WAY, Q_LIMIT, Q_ISSUE_TICKS, Q_NEXT_ISSUE, Q_UNIT_BYTES, Q_OFFSET, Q_INDEX, Q_PACKET,
     Q_START, Q_SEEN,
 ) = range(3, 23)  # fmt: skip
-Q_SIZE = 23
+Q_SIZE = 24
 
 # C_SOURCES: request-network FIFO of each engine, then response-network FIFO of each; C_ACKS: FIFO.
 MAX_ENGINES = 32
@@ -89,10 +89,9 @@ TIMINGS = ("t_rcd", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_faw", "t_ccd_l
     K_OLDEST, K_NUM_ACTS, K_BUS_FREE, K_NEXT_REFRESH, K_LAST_READY, K_READ_BYTES, K_WRITE_BYTES,
     K_BUSY, K_REQUESTS, K_HITS, K_MISSES, K_SUM_REQUEST, K_SUM_QUEUE, K_SUM_SERVICE,
     K_SUM_RESPONSE,
-    K_SPAN_TASK, K_SPAN_START, K_SPAN_END, K_SPAN_BYTES, K_NUMBER, K_ACTS,
+    K_SPAN_TASK, K_SPAN_START, K_SPAN_END, K_SPAN_BYTES, K_BINS, K_ACTS,
 ) = range(3, 53)  # fmt: skip
-K_BINS = K_ACTS + 4
-K_SIZE = K_BINS + NUM_BINS
+K_SIZE = 56
 
 B_ROW, B_COLUMN_OK, B_PRECHARGE_OK, B_ACT_OK = range(4)
 B_SIZE = 4

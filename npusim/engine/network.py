@@ -50,7 +50,7 @@ def _make_wish(A, fifo):
     link = A[fifo + at.F_OUT_LINK]
     if link == at.NIL:
         link = _route(A, A[fifo + at.F_ROUTER], A[fifo + at.F_FIRST])
-    A[fifo + at.F_WISH] = A[at.NOW]
+    A[A[fifo + at.F_FIRST] + at.P_TICK] = A[at.NOW]
     A[fifo + at.F_NEXT_WISH] = A[link + at.L_WISHES]
     A[link + at.L_WISHES] = fifo
     touch_link(A, link)
@@ -74,7 +74,7 @@ def enter_fifo(A, fifo, packet):
 def _rank(A, link, fifo):
     """Order of the wishes: round robin by FIFO, or the longest waiting first."""
     if A[at.FIFO_ARBITRATION] == 1:
-        return (A[fifo + at.F_WISH] << 26) | fifo
+        return (A[A[fifo + at.F_FIRST] + at.P_TICK] << 26) | fifo
     return fifo if fifo > A[link + at.L_LAST] else fifo + (1 << 40)
 
 
@@ -157,7 +157,7 @@ def _grant(A, spans, link, fifo, down):
     _drop_wish(A, link, fifo)
     if A[at.LOCKED] == 1:
         _lock(A, link, packet)
-    _count(A, link, now - A[fifo + at.F_WISH], wire, flits)
+    _count(A, link, now - A[packet + at.P_TICK], wire, flits)
     if A[at.KEEP_SPANS] == 1:
         link_span(A, spans, link, A[packet + at.P_TASK], now, now + flits, wire)
     A[link + at.L_BUSY] = 1
@@ -185,7 +185,7 @@ def _count(A, link, waited, wire, flits):
     A[link + at.L_BUSY_TICKS] += flits
     A[link + at.L_PACKETS] += 1
     A[link + at.L_WAIT] += waited
-    A[link + at.L_BINS + (now >> A[at.BIN_SHIFT])] += wire
+    A[A[link + at.L_BINS] + (now >> A[at.BIN_SHIFT])] += wire
 
 
 @kernel

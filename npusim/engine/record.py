@@ -23,9 +23,9 @@ def reach(A, tick):
     while tick >> A[at.BIN_SHIFT] >= NUM_BINS:
         A[at.BIN_SHIFT] += 1
         for i in range(A[at.NUM_LINKS]):
-            _halve(A, A[at.LINKS] + i * at.L_SIZE + at.L_BINS)
+            _halve(A, A[A[at.LINKS] + i * at.L_SIZE + at.L_BINS])
         for i in range(A[at.NUM_CHANNELS]):
-            _halve(A, A[at.CHANNELS] + i * at.K_SIZE + at.K_BINS)
+            _halve(A, A[A[at.CHANNELS] + i * at.K_SIZE + at.K_BINS])
 
 
 @kernel
