@@ -52,7 +52,6 @@ def _phase_a(A, tick):
     entity = take_slot(A, tick)
     while entity != at.NIL:
         following = A[entity + at.NEXT_EVENT]
-        A[at.PENDING] -= 1
         if A[entity + at.DUE] == tick:
             _dispatch(A, entity, A[entity + at.EVENT])
             count += 1

@@ -25,7 +25,6 @@ def schedule(A, entity, event, tick):
     A[entity + at.NEXT_EVENT] = A[at.SLOTS + slot]
     A[at.SLOTS + slot] = entity
     A[at.OCCUPIED + (slot >> 6)] |= np.int64(1) << (slot & 63)
-    A[at.PENDING] += 1
 
 
 @kernel
@@ -46,15 +45,17 @@ def _lowest_bit(word):
 @kernel
 def next_tick(A):
     """First tick after now whose slot holds an event (perhaps only a parked one); −1 when none."""
-    if A[at.PENDING] == 0:
-        return np.int64(-1)
     now = A[at.NOW]
     start = (now + 1) & MASK
     index = start >> 6
     word = A[at.OCCUPIED + index] & (np.int64(-1) << (start & 63))
-    while word == 0:
+    for _ in range(WORDS):
+        if word != 0:
+            break
         index = (index + 1) % WORDS
         word = A[at.OCCUPIED + index]
+    if word == 0:
+        return np.int64(-1)
     return now + 1 + (((index << 6) + _lowest_bit(word) - start) & MASK)
 
 
@@ -72,4 +73,5 @@ def ps_to_cycles(ps, khz):
 
 @kernel
 def ceil_div(a, b):
-    return -(-a // b)
+    """a / b rounded up, both positive; unsigned, which spares the sign's branches."""
+    return np.int64(np.uint64(a + b - 1) // np.uint64(b))
