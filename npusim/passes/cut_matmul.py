@@ -125,7 +125,7 @@ def _whole_rows_part(op: Op, scheme: Scheme) -> Part:
 def _lm_head(op: Op, around: Around) -> Part:
     """Assumes a column-cut LM head in every partition: the sampled rows are gathered first."""
     part = _columns(op, around)
-    gathered = _gather_rows(around.scheme, op.m * op.k)
+    gathered = _whole_rows(around.scheme, op.m * op.k)
     return Part(**{**vars(part), "before": gathered})
 
 

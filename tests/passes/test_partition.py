@@ -195,3 +195,12 @@ def test_check_parts_sees_a_missing_op():
     with pytest.raises(AssertionError):
         check_parts(graph, {}, 1)
     assert isinstance(graph, nx.DiGraph)
+
+
+@pytest.mark.parametrize("partition", ["mn", "mnk"])
+def test_the_lm_head_gathers_whole_sampled_rows(partition):
+    scheme = scheme_of(Parallel(tp=4, partition=partition))
+    part = cut_graph(tiny(decode(3, 50)), scheme)["lm_head"]
+    (comm,) = part.before
+    assert comm.kind == "all_gather" and comm.groups == scheme.column_groups
+    assert set(comm.elements) == {3 * 96}
