@@ -12,7 +12,7 @@ from npusim.spec.base import Spec
 from npusim.spec.explain import explain
 from npusim.spec.files import bundled, find, read_tree, with_bases
 from npusim.spec.hardware import Hardware
-from npusim.spec.scenario import MemoryWorkload, Scenario
+from npusim.spec.scenario import PHASE_LENGTHS, MemoryWorkload, Scenario
 from npusim.spec.schema import schema
 from npusim.spec.tree import Node, parse, plain, put, rooted
 
@@ -159,7 +159,19 @@ def _set(root: Node, text: str) -> Node:
         path = [f"{path[0]}_overrides", ".".join(path[1:])]
     else:
         item = with_bases(item, Path(), "scenario")
-    return put(root, path, item)
+    root = put(root, path, item)
+    return _drop_lengths(root, item.value) if path == ["workload", "phase"] else root
+
+
+def _drop_lengths(root: Node, phase: object) -> Node:
+    """`root` without the lengths that the workload's new phase cannot have."""
+    work = root.value["workload"]
+    if phase not in PHASE_LENGTHS or not isinstance(work.value, dict):
+        return root
+    known = {name for lengths in PHASE_LENGTHS.values() for name in lengths[0] + lengths[1]}
+    gone = known.difference(*PHASE_LENGTHS[phase])
+    left = {key: node for key, node in work.value.items() if key not in gone}
+    return Node({**root.value, "workload": Node(left, work.place)}, root.place)
 
 
 def _files_found(root: Node, file: Path) -> Node:

@@ -162,6 +162,8 @@ def _architecture(config: dict) -> str:
     """Key of ARCHITECTURES by `architectures[0]`, else by `model_type`."""
     listed = config.get("architectures")
     names = listed if isinstance(listed, list) else [listed]
+    if names and names[0] is not None and not isinstance(names[0], str):
+        raise SpecError(f"architectures must list names, not {names[0]!r}")
     model_type = config.get("model_type")
     if names and names[0] in ARCHITECTURES:
         return names[0]

@@ -25,6 +25,14 @@ def dtype_bytes(dtype: str, elements: int) -> int:
     return -(-elements * DTYPE_BITS[dtype] // 8)
 
 
+# phase → the lengths that it needs, and those that it may have
+PHASE_LENGTHS = {
+    "prefill": (["prompt_tokens"], ["context_tokens"]),
+    "decode": (["context_tokens"], []),
+    "generate": (["prompt_tokens", "output_tokens"], []),
+}
+
+
 class LlmWorkload(Spec):
     """One iteration (`prefill`, `decode`) or a whole generation of a batch of equal requests;
     `context_tokens` with `prefill` makes it a chunk that follows that much context.
@@ -40,12 +48,8 @@ class LlmWorkload(Spec):
 
     @model_validator(mode="after")
     def _phase_has_its_lengths(self) -> Self:
-        needed = {
-            "prefill": ["prompt_tokens"],
-            "decode": ["context_tokens"],
-            "generate": ["prompt_tokens", "output_tokens"],
-        }[self.phase]
-        allowed = needed + {"prefill": ["context_tokens"]}.get(self.phase, [])
+        needed, optional = PHASE_LENGTHS[self.phase]
+        allowed = needed + optional
         for name in ("prompt_tokens", "context_tokens", "output_tokens"):
             given = getattr(self, name) is not None
             if given and (self.requests or name not in allowed):

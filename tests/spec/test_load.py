@@ -191,3 +191,10 @@ def test_bundled_files_of_a_wheel_come_before_the_checkout(monkeypatch, tmp_path
     (tmp_path / "_data/hw_configs/only.yaml").write_text("")
     monkeypatch.setattr(files, "PACKAGE", tmp_path)
     assert list(bundled("hardware")) == ["only"]
+
+
+def test_another_phase_drops_the_lengths_it_cannot_have():
+    work = load_scenario(None, ["workload.phase=decode", "workload.context_tokens=7"]).workload
+    assert (work.prompt_tokens, work.context_tokens) == (None, 7)
+    work = load_scenario(None, ["workload.phase=generate", "workload.output_tokens=3"]).workload
+    assert (work.prompt_tokens, work.output_tokens) == (512, 3)

@@ -225,3 +225,9 @@ def test_opt_variants_that_are_not_modelled():
     assert Model.from_config(keys).position_rows == 130
     refused("word_embed_proj_dim", config=keys | {"word_embed_proj_dim": 32})
     refused("do_layer_norm_before", config=keys | {"do_layer_norm_before": False})
+
+
+@pytest.mark.parametrize("listed", [[{}], {"a": 1}, [7]])
+def test_architectures_that_are_no_names_are_refused(listed):
+    with pytest.raises(SpecError, match="architectures must list names, not"):
+        Model.from_config({"architectures": listed}, "m")
