@@ -180,7 +180,11 @@ def test_override_is_refused_in_one_line(folder, text, error):
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        (["workload.phase=decode"], "prompt_tokens does not go with phase decode"),
+        (["workload.phase=decode"], "context_tokens is missing; phase decode needs it"),
+        (
+            ["workload.phase=decode", "workload.prompt_tokens=3"],
+            "prompt_tokens does not go with phase decode",
+        ),
         (["workload.phase=generate"], "output_tokens is missing; phase generate needs it"),
         (["workload.prompt_tokens="], "prompt_tokens is missing; phase prefill needs it"),
         (["workload.requests=[[1, 2]]"], "prompt_tokens does not go with requests"),
