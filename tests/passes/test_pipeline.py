@@ -11,6 +11,7 @@ from npusim.graph.ir import ops_in_order
 from npusim.graph.mask import masked_slices
 from npusim.graph.micro import build_gemm
 from npusim.graph.transformer import build
+from npusim.machine.system import run
 from npusim.passes.choose import choose
 from npusim.passes.pipeline import lower, stages_of
 from npusim.passes.split import cut_slice, micro_batches, replicas
@@ -264,3 +265,15 @@ def test_sampling_gathers_at_rank_0(chip):
     row = next(i for i, op in enumerate(program.ops) if op.name == "sample.gather")
     got = (program.op == row) & (program.kind == RECV)
     assert got.sum() == 3 and set(program.core[got]) == {program.placed[0]["core"]}
+
+
+@pytest.mark.parametrize("protocol", ["eager", "handshake"])
+@pytest.mark.parametrize("partition", ["megatron", "k", "mn", "mnk", "input_only"])
+def test_programs_run_to_their_end(partition, protocol):
+    """The order of messages cannot deadlock, also where receivers must agree first."""
+    small = {"core_groups.0.core.scratchpad.capacity_mib": 0.125, "noc.protocol": protocol}
+    hardware = load_hardware("npu_large_core", small)
+    graph = graph_of((Slice(40), Slice(1, 60)), num_hidden_layers=2)
+    program = lowered(graph, hardware, tp=8, pp=2, partition=partition, micro_batches=2)
+    trace = run(program, hardware)
+    assert (trace.end_ps >= 0).all() and trace.makespan_ps > 0
