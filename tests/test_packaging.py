@@ -47,7 +47,7 @@ def test_the_wheel_holds_code_chips_models_and_scenarios(dist):
 def test_the_sdist_builds_and_so_holds_the_data(dist):
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {*DATA, *MODULES, "LICENSE", "README.md", "pyproject.toml", "setup.py"} <= names
+    assert {*DATA, *MODULES, "LICENSE", "README.md", "pyproject.toml"} <= names
 
 
 @pytest.mark.slow
