@@ -69,14 +69,18 @@ def _row_half(op: Op, around: Around) -> Part:
     else:
         need(op, op.k, scheme.tp, "rows")
         depths = shards(op.k, scheme.tp)
-    reduced = (Comm("all_reduce", scheme.everyone, (op.m * op.n,)),) if scheme.tp > 1 else ()
+    kind, kept = "all_reduce", ()
+    if around.sequence:
+        kind, kept = "reduce_scatter", tuple(rows * op.n for rows in around.token_shards(op.m))
+    reduced = Comm(kind, scheme.everyone, (op.m * op.n,), unit=op.n)
     return Part(
         op,
         shapes=tuple((op.m, depth, op.n) for depth in depths),
         weights=tuple(d * op.n + (_bias(op, op.n) if i == 0 else 0) for i, d in enumerate(depths)),
         outputs=(op.m * op.n,) * scheme.tp,
+        kept=kept,
         share=(WHOLE,) * scheme.tp,
-        after=reduced,
+        after=(reduced,) if scheme.tp > 1 else (),
     )
 
 
@@ -92,6 +96,7 @@ def _shared(op: Op, around: Around) -> Part:
             outputs=(op.m * op.n,) * tp,
             share=(WHOLE,) * tp,
             after=(Comm("all_gather", scheme.everyone, (op.m * op.n,)),),
+            layout="whole" if around.sequence else "rows",
         )
     return _everywhere(op, around)
 
@@ -108,6 +113,7 @@ def _everywhere(op: Op, around: Around) -> Part:
         weights=(op.k * op.n + _bias(op, op.n),) * tp,
         outputs=(op.m * op.n,) * tp,
         share=(WHOLE,) * tp,
+        layout="whole" if around.sequence else "rows",
     )
 
 

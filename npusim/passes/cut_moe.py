@@ -110,13 +110,20 @@ def cut_combine(op: Op, around: Around) -> Part:
         share=((1, scheme.ep),) * scheme.tp,
         outputs=(op.m * op.n,) * scheme.tp,
         before=before,
-        after=_sum_and_spread(op, scheme, owned),
+        kept=tuple(r * op.n for r in around.token_shards(op.m)) if around.sequence else (),
+        after=_sum_and_spread(op, scheme, owned, around.sequence),
     )
 
 
-def _sum_and_spread(op: Op, scheme: Scheme, owned: int) -> tuple[Comm, ...]:
+def _sum_and_spread(op: Op, scheme: Scheme, owned: int, sequence: bool) -> tuple[Comm, ...]:
+    """Assumes, where the residual stream is cut by tokens, that an ep group owns the tokens of its
+    ranks."""
     if scheme.tp == 1:
         return ()
+    if sequence:
+        groups = ep_groups(scheme)
+        summed = Comm("reduce_scatter", groups, (owned,) * len(groups))
+        return (summed,) if len(groups[0]) > 1 else ()
     if scheme.ep == 1:
         return (Comm("all_reduce", scheme.everyone, (op.m * op.n,)),)
     groups = ep_groups(scheme)

@@ -1,7 +1,7 @@
 """Parts and caches of a stage, and a core's scratchpad → what each core must hold, and its buffers.
 
-How a scratchpad is divided when not everything fits: up to half for activations (residual, input
-and output of one op at a time), a quarter for weights on their way, a sixteenth for KV blocks.
+How a scratchpad is divided when not everything fits: up to five eighths for activations (residual,
+input and output of one op at a time), a quarter for weights on the way, a sixteenth for KV blocks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,8 @@ def limits(
 ) -> Limits:
     """`streamed`: weights and KV come from memory, so that they need buffers. Assumes that norm
     weights cost no loads: those of two layers are part of the buffers."""
-    activations, spill_limit, spilled = _activations(works, rank, cost, capacity_bytes // 2)
+    bound = activation_bound(capacity_bytes, works[0].scheme)
+    activations, spill_above, spilled = _activations(works, rank, cost, bound)
     norms = 2 * _norm_bytes(works[0], cost)
     weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streamed else 0
     kv_window = _kv_window(works, rank, cost, capacity_bytes // 16) if streamed else 0
@@ -93,7 +94,7 @@ def limits(
     return Limits(
         weight_window or capacity_bytes // 4,
         kv_window or capacity_bytes // 16,
-        spill_limit,
+        spill_above,
         activations + norms + weight_window + kv_window + rotating // 2,
         2 * spilled,
     )
@@ -112,33 +113,37 @@ def _norm_bytes(work: StageWork, cost: CoreCost) -> int:
 def _activations(
     works: Sequence[StageWork], rank: int, cost: CoreCost, bound_bytes: int
 ) -> tuple[int, int, int]:
-    """(bytes live at once, size from which a tensor goes to memory, largest that does).
+    """(bytes live at once, size from which a tensor goes to memory, largest that does)."""
+    found = [live_bytes(work.parts_of_stage(), rank, cost.activation_bits) for work in works]
+    live, largest = (max(column) for column in zip(*found, strict=True))
+    limit = spill_limit(live, bound_bytes)
+    return min(live, bound_bytes), limit, largest if largest > limit else 0
 
-    Assumes that the residual stream, an op's input and its output are live at once. When they
-    exceed the bound, tensors above a third of it stream through memory.
+
+def live_bytes(parts: Sequence[Part], rank: int, bits: int) -> tuple[int, int]:
+    """(most bytes of activations live at once on a rank, largest tensor).
+
+    Assumes that the residual stream, an op's input and its output are live at once.
     """
-    live, largest = 0, 0
-    for work in works:
-        sizes = [
-            bits_to_bytes(part.outputs[rank], cost.activation_bits)
-            for part in work.parts_of_stage()
-            if part.outputs
-        ]
-        residual = max(
-            (
-                bits_to_bytes(part.outputs[rank], cost.activation_bits)
-                for part in work.parts_of_stage()
-                if part.op.kind == "add"
-            ),
-            default=0,
-        )
-        pairs = [a + b for a, b in pairwise(sizes)] or sizes
-        live = max(live, residual + max(pairs, default=0))
-        largest = max(largest, *sizes, 0)
-    if live <= bound_bytes:
-        return live, bound_bytes, 0
-    limit = bound_bytes // LIVE_TENSORS
-    return bound_bytes, limit, largest if largest > limit else 0
+    sizes, residual = [0], 0
+    for part in parts:
+        held = [column[rank] for column in (part.outputs, part.kept) if column]
+        if held:
+            sizes.append(bits_to_bytes(max(held), bits))
+            residual = max(residual, sizes[-1] if part.op.kind == "add" else 0)
+    return residual + max(a + b for a, b in pairwise([*sizes, 0])), max(sizes)
+
+
+def spill_limit(live: int, bound_bytes: int) -> int:
+    """The size from which tensors stream through memory: none does when all that lives fits, else
+    those above a third of the bound."""
+    return bound_bytes if live <= bound_bytes else bound_bytes // LIVE_TENSORS
+
+
+def activation_bound(capacity_bytes: int, scheme: Scheme) -> int:
+    """Rotating blocks need half the weight buffer once more, and leave less for activations."""
+    rotating = scheme.rotating and scheme.rows > 1
+    return capacity_bytes // 2 if rotating else capacity_bytes * 5 // 8
 
 
 def _window(work: StageWork, rank: int, cost: CoreCost, bound_bytes: int) -> int:

@@ -74,14 +74,38 @@ class Emission:
         after = self.wait_for(op, entry)
         for comm in part.before:
             after = self.collective(part, comm, after)
-        self.spilled[op.name] = tuple(
-            bits_to_bytes(size, core.cost.activation_bits) > core.spill_limit_bytes
-            for size, core in zip(part.outputs, self.cores, strict=True)
-        )
+        self.spilled[op.name] = self._spilled(part.outputs)
         after = emitters[op.kind](self, part, after)
+        row = len(self.builder.ops) - 1
+        if part.after:
+            after = self._transfer_spilled(part.outputs, row, after, self.spill_load)
         for comm in part.after:
             after = self.collective(part, comm, after)
+        self.spilled[op.name] = self._spilled(part.kept or part.outputs)
+        if part.after:
+            after = self._transfer_spilled(part.kept or part.outputs, row, after, self.spill_store)
         self.done[op.name] = after
+
+    def _spilled(self, elements: Sequence[int]) -> tuple[bool, ...]:
+        return tuple(
+            bits_to_bytes(size, core.cost.activation_bits) > core.spill_limit_bytes
+            for size, core in zip(elements, self.cores, strict=True)
+        )
+
+    def _transfer_spilled(
+        self, elements: Sequence[int], row: int, after: Ranks, transfer: Callable[..., int]
+    ) -> Ranks:
+        """A collective reads an operand that lies in memory, and writes a result that goes there.
+
+        Assumes that it streams: pieces that are on their way need no room.
+        """
+        done = [list(tasks) for tasks in after]
+        for rank, spilled in enumerate(self._spilled(elements)):
+            if spilled:
+                core = self.cores[rank]
+                size = bits_to_bytes(elements[rank], core.cost.activation_bits)
+                done[rank] = [transfer(core, row, size, after[rank])]
+        return done
 
     def collective(self, part: Part, comm: Comm, after: Ranks) -> Ranks:
         op = part.op

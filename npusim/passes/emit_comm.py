@@ -3,7 +3,7 @@
 from npusim.passes.collective import collective, point_to_point
 from npusim.passes.emit import Emission, Ranks
 from npusim.passes.fabric import Fabric
-from npusim.passes.partition import Comm
+from npusim.passes.partition import Comm, shards
 from npusim.passes.tile import bits_to_bytes
 from npusim.program import VECTOR_UNIT
 from npusim.units import ceil_div
@@ -27,7 +27,7 @@ class Communicator:
             waits = [after[rank] for rank in group]
             cores = [emission.cores[rank].core for rank in group]
             num_bytes = bits_to_bytes(elements, self.bits)
-            found = self._group(emission, comm.kind, cores, num_bytes, row, waits)
+            found = self._group(emission, comm, cores, num_bytes, row, waits)
             for rank, tasks in zip(group, found, strict=True):
                 done[rank] = tasks
         return done
@@ -35,13 +35,13 @@ class Communicator:
     def _group(
         self,
         emission: Emission,
-        kind: str,
+        comm: Comm,
         cores: list[int],
         num_bytes: int,
         row: int,
         waits: Ranks,
     ) -> Ranks:
-        builder = emission.builder
+        builder, kind = emission.builder, comm.kind
         if kind == "gather":
             return self._gather(emission, cores, num_bytes, row, waits)
         if kind == "all_reduce" and len(cores) == 2 and num_bytes:
@@ -49,8 +49,19 @@ class Communicator:
         emitted = collective(
             builder, row, kind, cores, num_bytes, waits, self.fabric,
             algorithm=self.algorithm, element_bytes=max(1, self.bits // 8),
+            sizes=self._sizes(comm, num_bytes, len(cores)),
         )  # fmt: skip
         return emitted.final
+
+    def _sizes(self, comm: Comm, num_bytes: int, ranks: int) -> tuple[int, ...] | None:
+        """Elements of each rank's chunk where they come in whole rows; None: cut evenly.
+
+        Assumes an even cut for types of less than a byte, and where all ranks end with everything.
+        """
+        if comm.unit == 1 or self.bits % 8 or comm.kind not in ("reduce_scatter", "all_gather"):
+            return None
+        rows = num_bytes // (comm.unit * self.bits // 8)
+        return tuple(comm.unit * size for size in shards(rows, ranks))
 
     def _exchange(
         self, emission: Emission, cores: list[int], num_bytes: int, row: int, waits: Ranks

@@ -11,6 +11,11 @@ how a GEMM [m, k] @ [k, n] is cut over that grid:
 | mnk        | R x C  | its rows, its slice of k, rotating      | all-reduce over the C of a row  |
 | megatron   | 1 x tp | column halves by n, row halves by k     | all-reduce after the row half   |
 
+`megatron` is sequence-parallel (Korthikanti et al., arXiv 2205.05198) when an iteration has at
+least tp tokens: the sum after a row half is only scattered, each rank keeps its tokens of the
+residual stream, adds and norms those, and norms are gathered for the next column half. That sends
+as much as the all-reduce and computes no token twice.
+
 Formulas: elements sent per GEMM as in arXiv 2510.05632, table 2, with the last row
 2(C-1)/C * MN/R + (R-1)/R * KN/C, which has the first two as its limits.
 """
@@ -65,11 +70,13 @@ class Scheme:
 @dataclass(frozen=True)
 class Comm:
     """One collective, done by several groups of ranks side by side; `elements`: the full vector
-    of each group (all_to_all: what each rank sends in all)."""
+    of each group (all_to_all: what each rank sends in all), which is cut between ranks in whole
+    units of `unit` elements."""
 
     kind: str
     groups: tuple[tuple[int, ...], ...]
     elements: tuple[int, ...]
+    unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,11 @@ class Part:
 
     * `shapes`: (m, k, n) of each rank's GEMM; with `blocks` one GEMM for each width in it, since
       the weights [k, block] rotate over `ring` groups. `experts`: token counts of a rank's experts.
-    * `weights`: weight elements each rank holds. `outputs`: output elements each rank holds.
+    * `weights`: weight elements each rank holds. `outputs`: output elements each rank
+      makes; `kept`: what it has of them after the collectives, where that is another number.
     * `share`: (numerator, denominator) of the op's vector work each rank does.
-    * `layout` of the output: `rows` (the residual stream's), or `split` (heads, ffn columns).
+    * `layout` of the output: `rows` (the residual stream's), `split` (heads, ffn columns), or
+      `whole` (every rank has all of it, though the residual stream is cut by tokens).
     """
 
     op: Op
@@ -90,6 +99,7 @@ class Part:
     experts: tuple[tuple[int, ...], ...] = ()
     weights: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
     share: tuple[tuple[int, int], ...] = ()
     before: tuple[Comm, ...] = ()
     after: tuple[Comm, ...] = ()

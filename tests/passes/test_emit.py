@@ -122,7 +122,7 @@ def test_every_op_and_every_core_appears():
     layers = {op.layer for op in program.ops if op.name.startswith("layer3.")}
     assert layers == {3}
     assert {op.phase for op in program.ops} == {"prefill"}
-    assert {op.kind for op in program.ops if op.name.endswith("all_reduce")} == {"collective"}
+    assert {op.kind for op in program.ops if op.name.endswith("reduce_scatter")} == {"collective"}
 
 
 @pytest.mark.parametrize("name", ["qwen3-4b", "gemma-2-9b", "mixtral-8x7b"])
@@ -173,7 +173,7 @@ def test_weights_of_the_next_op_load_while_this_one_computes():
 
 
 def test_consumers_of_an_all_reduce_wait_for_it():
-    _, program = lowered(prefill(1, 8), tp=4)
+    _, program = lowered(decode(3, 8), tp=4)
     names = [op.name for op in program.ops]
     add, reduce = names.index("layer1.attention_add"), names.index("layer1.output.all_reduce")
     for task in np.flatnonzero(program.op == add):
@@ -187,6 +187,16 @@ def test_activations_that_do_not_fit_go_through_memory():
     assert any("go through memory" in note for note in program.notes)
     stores = (program.kind == STORE) & (op_kinds(program) == "matmul")
     assert program.bytes[stores].sum() > 0
+
+
+def test_gathered_activations_that_do_not_fit_are_stored_once_and_read_by_the_gemm():
+    # 1,024 rows of 256 are gathered; the partial sums behind output and down are as many
+    _, program = lowered(prefill(1, 1024), chip(1.0), tp=4)
+    whole = 2 * 1024 * 256
+    for name, kind in (("mlp_norm", STORE), ("output", LOAD), ("output", STORE)):
+        row = next(i for i, op in enumerate(program.ops) if op.name == f"layer1.{name}")
+        rows = (program.op == row) & (program.kind == kind) & (program.core == program.core[0])
+        assert program.bytes[rows].sum() >= whole, (name, kind)
 
 
 def test_spilled_activations_need_a_memory():

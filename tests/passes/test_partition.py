@@ -136,17 +136,66 @@ def test_tp_above_a_dimension_is_refused(partition, text):
         cut_graph(graph, scheme_of(Parallel(tp=64, partition=partition)))
 
 
-@pytest.mark.parametrize("tp", [2, 4, 8])
-def test_megatron_has_two_all_reduces_a_layer(tp):
-    parts = cut_graph(tiny(prefill(1, 32)), scheme_of(Parallel(tp=tp, partition="megatron")))
-    comms = [
-        (part.op.name, comm.kind, comm.elements)
+def megatron(batch, tp, **model):
+    return cut_graph(tiny(batch, **model), scheme_of(Parallel(tp=tp, partition="megatron")))
+
+
+def comms_of(parts, layer=1):
+    return [
+        (part.op.name, comm.kind, *comm.elements)
         for part in parts.values()
         for comm in part.before + part.after
-        if part.op.layer == 1
+        if part.op.layer == layer
     ]
-    full = (32 * 96,)
-    assert comms == [("layer1.output", "all_reduce", full), ("layer1.down", "all_reduce", full)]
+
+
+@pytest.mark.parametrize("tp", [4, 8])
+def test_megatron_has_two_all_reduces_a_layer_for_few_tokens(tp):
+    full = 3 * 96
+    assert comms_of(megatron(decode(3, 50), tp)) == [
+        ("layer1.output", "all_reduce", full),
+        ("layer1.down", "all_reduce", full),
+    ]
+
+
+@pytest.mark.parametrize("tp", [2, 4, 8])
+def test_megatron_is_sequence_parallel_from_tp_tokens_on(tp):
+    full = tp * 96
+    assert comms_of(megatron(prefill(1, tp), tp)) == [
+        ("layer1.attention_norm", "all_gather", full),
+        ("layer1.output", "reduce_scatter", full),
+        ("layer1.mlp_norm", "all_gather", full),
+        ("layer1.down", "reduce_scatter", full),
+    ]
+
+
+@pytest.mark.parametrize("name", ["qwen3-4b", "gemma-2-9b", "mixtral-8x7b"])
+def test_sequence_parallel_ranks_add_and_norm_their_own_tokens(name):
+    experts = {"num_local_experts": 4} if name == "mixtral-8x7b" else {}
+    parts = megatron(prefill(1, 10), 4, name=name, **experts)
+    for part in parts.values():
+        if part.op.layer == 1 and part.op.kind in ("add", "norm") and part.op.m == 10:
+            assert part.share == ((3, 10), (3, 10), (2, 10), (2, 10))
+            assert part.outputs == (288, 288, 192, 192)
+    last = parts["layer1.mlp_add"]
+    assert last.layout == "rows" and not last.after
+    made = next(p for n, p in parts.items() if n in ("layer1.down", "layer1.moe_combine"))
+    assert made.kept == (288, 288, 192, 192)
+
+
+def test_the_latents_of_mla_are_whole_on_every_sequence_parallel_rank():
+    small = {
+        "num_hidden_layers": 2, "hidden_size": 96, "n_routed_experts": 8, "vocab_size": 200,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 48, "intermediate_size": 96,
+        "first_k_dense_replace": 1, "num_attention_heads": 8, "num_key_value_heads": 8,
+        "q_lora_rank": 24, "kv_lora_rank": 20, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+        "v_head_dim": 16, "n_group": 1, "topk_group": 1,
+    }  # fmt: skip
+    graph = build(load_model("deepseek-v3", small), prefill(1, 12))
+    parts = cut_graph(graph, scheme_of(Parallel(tp=4, ep=2, partition="megatron")))
+    assert parts["layer1.kv_latent_norm"].share == ((1, 1),) * 4
+    assert parts["layer1.shared_add"].share == ((3, 12),) * 4
+    assert parts["layer1.shared_down"].kept == parts["layer1.moe_combine"].kept == (288,) * 4
 
 
 def test_context_split_gathers_and_merges_inside_a_head():

@@ -89,7 +89,7 @@ def test_stages_hand_over_the_residual_stream(chip):
     rows = [i for i, op in enumerate(program.ops) if op.name.endswith("hand_over")]
     assert [program.ops[i].name for i in rows] == [f"stage{i}.hand_over" for i in (1, 2, 3)]
     sends = (program.kind == SEND) & np.isin(program.op, rows)
-    assert sends.sum() == 2 * 3 and set(program.bytes[sends]) == {16 * 128 * 2}
+    assert sends.sum() == 2 * 3 and set(program.bytes[sends]) == {16 // 2 * 128 * 2}
     stage_of = {row["core"]: (row["stage"], row["rank"]) for row in program.placed}
     for src, dst in zip(program.core[sends], program.peer[sends], strict=True):
         (stage, rank), (next_stage, next_rank) = stage_of[src], stage_of[dst]

@@ -96,6 +96,20 @@ def test_released_block_sends_what_the_closed_form_says(chip, model, partition, 
     assert elements[0] / 1e6 == pytest.approx(printed, abs=0.005)
 
 
+@pytest.mark.parametrize("tokens", (4, 256, 257, 1023))
+def test_sequence_parallel_megatron_sends_what_its_all_reduces_would(chip, tokens):
+    """Two reduce-scatters and two all-gathers of [tokens, hidden] a layer: 4 (n - 1) / n of it a
+    core, and in pieces of whole tokens."""
+    hidden = 256
+    graph = released_block(tokens, hidden, 512, 8)
+    parallel = Parallel(tp=4, partition="megatron", collective="ring")
+    elements, _ = sent_by_core(lower(graph, chip, parallel, "ring", Dtypes()), 4)
+    assert elements.sum() == 4 * 3 * tokens * hidden
+    assert elements.max() - elements.min() <= 4 * hidden
+    if tokens % 4 == 0:
+        assert set(elements) == {4 * 3 / 4 * tokens * hidden}
+
+
 def gemm_sends(chip, m, k, n, tp, partition, grid=None):
     parallel = Parallel(tp=tp, partition=partition, grid=grid, collective="ring")
     program = lower(build_gemm(m, k, n), chip, parallel, "ring", Dtypes())
