@@ -1,10 +1,11 @@
-"""qk and av of a layer → Blocks: the pieces that one core's attention is done in.
+"""qk and av of a layer → Blocks, the pieces that one core's attention is done in, and their costs.
 
 A request's attention is cut into blocks: its context into blocks of KV rows that load while the
 previous one computes, its new tokens into blocks of queries with the keys up to their diagonal.
 Assumes that query blocks skip what the causal mask hides beyond their last key.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ from npusim.graph.ir import Op
 from npusim.passes.emit_kv import CacheShape, rank_bytes
 from npusim.passes.heads import Heads
 from npusim.passes.partition import shards
+from npusim.passes.tile import CoreCost, Costs, array_cost, faster, vector_gemm_cost
 from npusim.units import ceil_div
 
 QUERY_BLOCK = 256  # new tokens a block
@@ -113,3 +115,61 @@ def _join(group: list[Block]) -> Block:
         group[0].load_offset,
         sum(block.load_bytes for block in group),
     )
+
+
+@lru_cache(maxsize=4096)
+def block_costs(
+    parts: tuple[tuple[int, int], ...],
+    kind: str,
+    dim: int,
+    query_heads: int,
+    kv_heads: int,
+    cost: CoreCost,
+) -> tuple[bool, Costs]:
+    """Costs by unit and whether that is the vector unit. Query heads of one KV head share its
+    keys: one GEMM of all their queries. KV heads are dealt over the arrays, or queries where
+    heads are few."""
+    group = ceil_div(query_heads, kv_heads)
+    split = cost.count if kv_heads < cost.count else 1
+    arrays = tuple(
+        _heads_cost(array_cost, parts, kind, dim, group, split, heads, cost)
+        for heads in (shards(kv_heads, cost.count) if split == 1 else (kv_heads,) * cost.count)
+        if heads
+    )
+    vector = _heads_cost(vector_gemm_cost, parts, kind, dim, group, 1, kv_heads, cost)
+    return faster(arrays, vector, cost)
+
+
+def _heads_cost(
+    unit_cost: Callable[..., tuple[int, int, int]],
+    parts: tuple[tuple[int, int], ...],
+    kind: str,
+    dim: int,
+    group: int,
+    split: int,
+    heads: int,
+    cost: CoreCost,
+) -> tuple[int, int, int]:
+    """A block's GEMMs for `heads` KV heads on one unit, which does 1 / `split` of the queries."""
+    total = [0, 0, 0]
+    for queries, keys in parts:
+        rows = ceil_div(group * queries, split)
+        shape = (rows, dim, keys) if kind == "qk" else (rows, keys, dim)
+        cycles, moved, flops = unit_cost(*shape, cost, True)
+        total[0] += heads * (cycles - cost.start_cycles)
+        total[1] += heads * moved
+        total[2] += heads * flops
+    return total[0] + cost.start_cycles, total[1], total[2]
+
+
+def attention_cycles(qk: Op, av: Op, heads: Heads, rank: int, cost: CoreCost) -> int:
+    """Cycles of a rank's scores and weighted sums, one block after another."""
+    cycles = 0
+    for block in rank_blocks(qk, av, heads, None, rank, cost.kv_bits, 0):
+        for op in (qk, av):
+            _, costs = block_costs(
+                block.parts, op.kind, op.head_dim or op.value_dim, heads.query[rank],
+                heads.kv[rank], cost,
+            )  # fmt: skip
+            cycles += max(c for c, _, _ in costs)
+    return cycles

@@ -93,7 +93,7 @@ def _estimated(
             refused.append(error)
             continue
         for name, (groups, note) in placements.items():
-            time = estimate(parts, chip, groups[0][0], streams)
+            time = estimate(parts, scheme, chip, groups[0][0], streams)
             found.append(Choice(scheme, name, groups, note, time))
     return found, refused
 

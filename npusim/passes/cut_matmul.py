@@ -204,6 +204,9 @@ def _grid(op: Op, around: Around) -> Part:
             depths[c] * blocks[r] + (_bias(op, blocks[r]) if c == 0 else 0) for r, c in cells
         ),
         outputs=tuple(rows[r] * op.n for r, _ in cells),
+        kept=tuple(shards(rows[r] * op.n, scheme.columns)[c] for r, c in cells)
+        if scattered
+        else (),
         share=_grid_share(op, around, rows),
         before=_gather_rows(scheme, op.m * op.k) if op.role == "output" else (),
         after=_row_sums(scheme, op, rows, scattered) + gather_after,

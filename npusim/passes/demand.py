@@ -1,7 +1,7 @@
 """Parts and caches of a stage, and a core's scratchpad → what each core must hold, and its buffers.
 
-How a scratchpad is divided when not everything fits: up to five eighths for activations (residual,
-input and output of one op at a time), a quarter for weights on the way, a sixteenth for KV blocks.
+How a scratchpad is divided when not everything fits: up to a quarter for weights on their way, a
+sixteenth for KV blocks, the rest for activations (residual, input and output of an op at a time).
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,19 +85,35 @@ def limits(
 ) -> Limits:
     """`streamed`: weights and KV come from memory, so that they need buffers. Assumes that norm
     weights cost no loads: those of two layers are part of the buffers."""
-    bound = activation_bound(capacity_bytes, works[0].scheme)
-    activations, spill_above, spilled = _activations(works, rank, cost, bound)
-    norms = 2 * _norm_bytes(works[0], cost)
+    scheme = works[0].scheme
     weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streamed else 0
     kv_window = _kv_window(works, rank, cost, capacity_bytes // 16) if streamed else 0
-    rotating = weight_window if works[0].scheme.rotating and works[0].scheme.rows > 1 else 0
+    windows = windows_bytes(weight_window, kv_window, scheme) + 2 * _norm_bytes(works[0], cost)
+    live, largest = _activations(works, rank, cost)
+    kept, limit = activation_room(live, capacity_bytes, windows)
     return Limits(
         weight_window or capacity_bytes // 4,
         kv_window or capacity_bytes // 16,
-        spill_above,
-        activations + norms + weight_window + kv_window + rotating // 2,
-        2 * spilled,
+        limit,
+        kept + windows,
+        2 * largest if largest > limit else 0,
     )
+
+
+def windows_bytes(weights: int, kv: int, scheme: Scheme) -> int:
+    """Room for weights and KV on their way; blocks that rotate are sent from a third half."""
+    rotating = scheme.rotating and scheme.rows > 1
+    return weights + kv + (weights // 2 if rotating else 0)
+
+
+def activation_room(live: int, capacity_bytes: int, windows: int) -> tuple[int, int]:
+    """(bytes for activations, size from which a tensor goes to memory): none does when all that
+    lives fits beside the windows, else those above a third of five eighths of the scratchpad."""
+    left = max(0, capacity_bytes - windows)
+    if live <= left:
+        return live, left
+    bound = min(left, capacity_bytes * 5 // 8)
+    return bound, bound // LIVE_TENSORS
 
 
 def _norm_bytes(work: StageWork, cost: CoreCost) -> int:
@@ -110,14 +126,11 @@ def _norm_bytes(work: StageWork, cost: CoreCost) -> int:
     return max(by_layer.values(), default=0)
 
 
-def _activations(
-    works: Sequence[StageWork], rank: int, cost: CoreCost, bound_bytes: int
-) -> tuple[int, int, int]:
-    """(bytes live at once, size from which a tensor goes to memory, largest that does)."""
+def _activations(works: Sequence[StageWork], rank: int, cost: CoreCost) -> tuple[int, int]:
+    """(most bytes live at once, largest tensor) over the micro-batches."""
     found = [live_bytes(work.parts_of_stage(), rank, cost.activation_bits) for work in works]
     live, largest = (max(column) for column in zip(*found, strict=True))
-    limit = spill_limit(live, bound_bytes)
-    return min(live, bound_bytes), limit, largest if largest > limit else 0
+    return live, largest
 
 
 def live_bytes(parts: Sequence[Part], rank: int, bits: int) -> tuple[int, int]:
@@ -132,18 +145,6 @@ def live_bytes(parts: Sequence[Part], rank: int, bits: int) -> tuple[int, int]:
             sizes.append(bits_to_bytes(max(held), bits))
             residual = max(residual, sizes[-1] if part.op.kind == "add" else 0)
     return residual + max(a + b for a, b in pairwise([*sizes, 0])), max(sizes)
-
-
-def spill_limit(live: int, bound_bytes: int) -> int:
-    """The size from which tensors stream through memory: none does when all that lives fits, else
-    those above a third of the bound."""
-    return bound_bytes if live <= bound_bytes else bound_bytes // LIVE_TENSORS
-
-
-def activation_bound(capacity_bytes: int, scheme: Scheme) -> int:
-    """Rotating blocks need half the weight buffer once more, and leave less for activations."""
-    rotating = scheme.rotating and scheme.rows > 1
-    return capacity_bytes // 2 if rotating else capacity_bytes * 5 // 8
 
 
 def _window(work: StageWork, rank: int, cost: CoreCost, bound_bytes: int) -> int:

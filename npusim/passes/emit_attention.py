@@ -5,25 +5,18 @@ that query blocks skip what the causal mask hides beyond their last key, that sc
 core, and that the K and V rows made in this iteration are still in the scratchpad.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from npusim.graph.ir import Op
-from npusim.passes.attention_blocks import Block, rank_blocks
+from npusim.passes.attention_blocks import Block, block_costs, rank_blocks
 from npusim.passes.core_state import CoreState
 from npusim.passes.emit import Emission, Ranks
 from npusim.passes.emit_kv import load_rows, store_new_rows
 from npusim.passes.heads import Heads
 from npusim.passes.partition import Part, shards
 from npusim.passes.tile import (
-    CoreCost,
-    Costs,
-    array_cost,
     bits_to_bytes,
-    faster,
     vector_cost,
-    vector_gemm_cost,
 )
 from npusim.program import COMPUTE, VECTOR_UNIT, array_unit
 from npusim.units import ceil_div
@@ -144,7 +137,7 @@ def _array_tasks(
 ) -> list[int]:
     """qk (`which` 0) or av (2) of a block: one task an array, or one on the vector unit."""
     op = work.qk if which == 0 else work.av
-    on_vector, costs = _block_costs(
+    on_vector, costs = block_costs(
         block.parts, op.kind, op.head_dim or op.value_dim, work.heads.query[work.rank],
         work.heads.kv[work.rank], work.core.cost,
     )  # fmt: skip
@@ -170,51 +163,6 @@ def _part_of(amount: int, rank: tuple[int, int], share: tuple[int, int, int]) ->
     first, last, total = share
     own = amount * rank[0] // rank[1]
     return own * last // total - own * first // total
-
-
-@lru_cache(maxsize=4096)
-def _block_costs(
-    parts: tuple[tuple[int, int], ...],
-    kind: str,
-    dim: int,
-    query_heads: int,
-    kv_heads: int,
-    cost: CoreCost,
-) -> tuple[bool, Costs]:
-    """Costs by unit and whether that is the vector unit. Query heads of one KV head share its
-    keys: one GEMM of all their queries. KV heads are dealt over the arrays, or queries where
-    heads are few."""
-    group = ceil_div(query_heads, kv_heads)
-    split = cost.count if kv_heads < cost.count else 1
-    arrays = tuple(
-        _heads_cost(array_cost, parts, kind, dim, group, split, heads, cost)
-        for heads in (shards(kv_heads, cost.count) if split == 1 else (kv_heads,) * cost.count)
-        if heads
-    )
-    vector = _heads_cost(vector_gemm_cost, parts, kind, dim, group, 1, kv_heads, cost)
-    return faster(arrays, vector, cost)
-
-
-def _heads_cost(
-    unit_cost: Callable[..., tuple[int, int, int]],
-    parts: tuple[tuple[int, int], ...],
-    kind: str,
-    dim: int,
-    group: int,
-    split: int,
-    heads: int,
-    cost: CoreCost,
-) -> tuple[int, int, int]:
-    """A block's GEMMs for `heads` KV heads on one unit, which does 1 / `split` of the queries."""
-    total = [0, 0, 0]
-    for queries, keys in parts:
-        rows = ceil_div(group * queries, split)
-        shape = (rows, dim, keys) if kind == "qk" else (rows, keys, dim)
-        cycles, moved, flops = unit_cost(*shape, cost, True)
-        total[0] += heads * (cycles - cost.start_cycles)
-        total[1] += heads * moved
-        total[2] += heads * flops
-    return total[0] + cost.start_cycles, total[1], total[2]
 
 
 def _softmax_task(work: _Work, share: tuple[int, int, int], waits: list[int]) -> int:

@@ -1,8 +1,9 @@
 """A layer's Parts on the cores of one group → its estimated time, a roofline with α-β collectives.
 
 The estimate is max(array cycles, memory, rotating weights) + vector work + collectives (closed
-forms of npusim.cost.collective, the serial bytes times the messages on the busiest link). Assumes
-that every rank takes as long as the slowest.
+forms of npusim.cost.collective, the serial bytes times the messages on the busiest link, and the
+additions of a reduction). Assumes that every rank takes as long as the slowest, and that every rank
+attends like the first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,13 +13,19 @@ from functools import cached_property
 import numpy as np
 
 from npusim.cost.collective import Cost, collective_cost, collective_ps
+from npusim.cost.vector import vector_cycles
+from npusim.passes.attention_blocks import attention_cycles
+from npusim.passes.demand import activation_room, live_bytes, windows_bytes
 from npusim.passes.fabric import Fabric, fabric_of, rectangle
-from npusim.passes.partition import Comm, Part
+from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
 from npusim.passes.xy import hops, max_link_load
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Dtypes
-from npusim.units import cycles_to_ps, transfer_ps
+from npusim.units import ceil_div, cycles_to_ps, transfer_ps
+
+# the part of a collective's serial bytes that is added to what is there
+REDUCED = {"reduce_scatter": 1.0, "all_reduce": 0.5}
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -78,9 +85,12 @@ def chip_of(hardware: Hardware, dtypes: Dtypes, core_id: int) -> Chip:
     )
 
 
-def estimate(parts: Iterable[Part], chip: Chip, cores: Sequence[int], streams: bool) -> Estimate:
+def estimate(
+    parts: Sequence[Part], scheme: Scheme, chip: Chip, cores: Sequence[int], streams: bool
+) -> Estimate:
     """Estimated times of `parts` on `cores` (by rank); `streams`: weights come from memory."""
-    total = Estimate()
+    limit = _spill_limit(parts, scheme, chip)
+    total = _attention(parts, chip)
     paths: dict[Groups, tuple[int, int]] = {}
 
     def path(groups: Groups) -> tuple[int, int]:
@@ -89,7 +99,7 @@ def estimate(parts: Iterable[Part], chip: Chip, cores: Sequence[int], streams: b
         return paths[groups]
 
     for part in parts:
-        total = total.plus(_work(part, chip, streams)).plus(
+        total = total.plus(_work(part, chip, streams, limit)).plus(
             Estimate(
                 rotation_ps=_rotation_ps(part, chip, path),
                 collectives_ps=sum(
@@ -114,15 +124,13 @@ def _ring_path(groups: Groups, cores: Sequence[int], columns: int) -> tuple[int,
     return int(hops(src, dst, columns).max()), max_link_load(src, dst, columns)
 
 
-def _work(part: Part, chip: Chip, streams: bool) -> Estimate:
+def _work(part: Part, chip: Chip, streams: bool, limit: int) -> Estimate:
     cost = chip.cost
     vector = 0
     if part.share and (part.op.vector_ops or part.op.sfu_ops):
         vector = max(vector_cost(part.op, a, b, cost)[0] for a, b in set(part.share))
     moved = bits_to_bytes(max(part.weights, default=0), cost.weight_bits) if streams else 0
-    spilled = bits_to_bytes(max(part.outputs, default=0), cost.activation_bits)
-    if spilled > chip.scratchpad_bytes // 6:  # written once, read once
-        moved += 2 * spilled
+    moved += _spilled_bytes(part, cost.activation_bits, limit)
     return Estimate(
         arrays_ps=cycles_to_ps(_array_cycles(part, cost), chip.khz),
         memory_ps=transfer_ps(moved, chip.memory_gb_s) if chip.memory_gb_s else 0,
@@ -130,8 +138,36 @@ def _work(part: Part, chip: Chip, streams: bool) -> Estimate:
     )
 
 
+def _spill_limit(parts: Sequence[Part], scheme: Scheme, chip: Chip) -> int:
+    """As the plan will have it, with the windows that are usual when weights stream."""
+    capacity, cost = chip.scratchpad_bytes, chip.cost
+    live, _ = live_bytes(parts, 0, cost.activation_bits)
+    weights = sum(bits_to_bytes(p.weights[0], cost.weight_bits) for p in parts if p.weights)
+    windows = windows_bytes(min(weights, capacity // 4), capacity // 16, scheme)
+    return activation_room(live, capacity, windows)[1]
+
+
+def _spilled_bytes(part: Part, bits: int, limit: int) -> int:
+    """What does not fit is written once and read once, before a collective and behind it."""
+    sizes = [max(part.outputs, default=0)]
+    if part.after:
+        sizes.append(max(part.kept or part.outputs, default=0))
+    return sum(2 * size for size in (bits_to_bytes(s, bits) for s in sizes) if size > limit)
+
+
+def _attention(parts: Iterable[Part], chip: Chip) -> Estimate:
+    """Array work of the first rank's attention, alike in all schemes; softmax is vector work."""
+    by_kind = {part.op.kind: part for part in parts}
+    if "qk" not in by_kind:
+        return Estimate()
+    qk, av = by_kind["qk"], by_kind["av"]
+    assert qk.heads is not None
+    cycles = attention_cycles(qk.op, av.op, qk.heads, 0, chip.cost)
+    return Estimate(arrays_ps=cycles_to_ps(cycles, chip.khz))
+
+
 def _array_cycles(part: Part, cost: CoreCost) -> int:
-    """Cycles of the slowest rank's GEMMs. Attention, alike in all schemes, counts nothing."""
+    """Cycles of the slowest rank's GEMMs; attention counts apart."""
     if part.experts:
         return max(
             sum(_slowest(t, k, n, cost) for t in tokens)
@@ -173,18 +209,28 @@ def _comm_ps(comm: Comm, chip: Chip, cores: Sequence[int], path) -> int:
     longest, load = path(comm.groups)
     group = [cores[rank] for rank in comm.groups[0]]
     found = [
-        _cost_ps(collective_cost(kind, name, size, len(group)), chip, longest, load)
+        _cost_ps(kind, collective_cost(kind, name, size, len(group)), chip, longest, load)
         for name in ("ring", "tree")
     ]
     grid = rectangle(group, chip.fabric.columns)
     if grid:
         shape = (len(grid), len(grid[0]))
-        found.append(_cost_ps(collective_cost(kind, "mesh2d", size, len(group), shape), chip, 1, 1))
+        cost = collective_cost(kind, "mesh2d", size, len(group), shape)
+        found.append(_cost_ps(kind, cost, chip, 1, 1))
     return min(ps for ps in found if ps is not None)
 
 
-def _cost_ps(cost: Cost | None, chip: Chip, longest: int, load: int) -> int | None:
+def _cost_ps(kind: str, cost: Cost | None, chip: Chip, longest: int, load: int) -> int | None:
     if cost is None:
         return None
     loaded = cost._replace(serial=cost.serial * load)
-    return collective_ps(loaded, _alpha_ps(chip, longest), chip.link_gb_s)
+    moved = collective_ps(loaded, _alpha_ps(chip, longest), chip.link_gb_s)
+    return moved + _reduction_ps(int(cost.serial * REDUCED.get(kind, 0)), chip)
+
+
+def _reduction_ps(num_bytes: int, chip: Chip) -> int:
+    """Additions of what arrives: by the vector unit, or as fast as the scratchpad reads two pieces
+    and writes one."""
+    cost = chip.cost
+    vector = vector_cycles(ceil_div(num_bytes * 8, cost.activation_bits), cost.lanes, cost.alus)
+    return cycles_to_ps(max(vector, ceil_div(3 * num_bytes, cost.port_bytes)), chip.khz)

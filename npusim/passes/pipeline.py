@@ -125,7 +125,9 @@ def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
         for works, work, cores in zip(replica, whole, stages, strict=True):
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
-                capacity = specs[core].scratchpad.capacity_bytes
+                scratchpad = specs[core].scratchpad
+                capacity = scratchpad.capacity_bytes // scratchpad.block_bytes
+                capacity *= scratchpad.block_bytes
                 bounds[core] = limits(works, rank, cost, capacity, streamed)
                 demands[core] = core_demand(work, rank, cost, bounds[core], core in reach)
                 pinned[core] = work.pinned_bytes(rank, cost) if core in reach else []
