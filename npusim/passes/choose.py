@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import networkx as nx
 
-from npusim.errors import SpecError
+from npusim.errors import CapacityError, NpusimError, SpecError
 from npusim.passes.cut import cut_graph
 from npusim.passes.estimate import Chip, Estimate, chip_of, estimate
 from npusim.passes.partition import PARTITIONS, Part, Scheme, scheme_of
@@ -42,7 +42,7 @@ def choose(
     """The mapping to use and sentences on what was chosen.
 
     Raises SpecError for an unknown partition or placement, or when `auto` finds none that can be
-    used.
+    used; CapacityError when those that can be used do not fit.
     """
     placements = _placements(hardware, parallel, placement)
     schemes = _schemes(parallel)
@@ -51,7 +51,7 @@ def choose(
         return Choice(schemes[0], name, groups, note), [note]
     found, refused = _estimated(graph, hardware, parallel, dtypes, schemes, placements)
     if not found:
-        raise refused[-1]
+        raise next((e for e in reversed(refused) if isinstance(e, CapacityError)), refused[-1])
     best = _best(found)
     return best, [*([_sentence(best, found)] if len(found) > 1 else []), best.note]
 
@@ -80,16 +80,16 @@ def _estimated(
     dtypes: Dtypes,
     schemes: list[Scheme],
     placements: dict[str, tuple[Groups, str]],
-) -> tuple[list[Choice], list[SpecError]]:
+) -> tuple[list[Choice], list[NpusimError]]:
     """Every scheme that can be used on every placement."""
     chip = chip_of(hardware, dtypes, next(iter(placements.values()))[0][0][0][0])
     found: list[Choice] = []
-    refused: list[SpecError] = []
+    refused: list[NpusimError] = []
     for scheme in schemes:
         try:
             parts = _middle_layer(graph, scheme)
             streams = _streams(graph, parts, scheme, chip, parallel.pp)
-        except SpecError as error:
+        except (SpecError, CapacityError) as error:
             refused.append(error)
             continue
         for name, (groups, note) in placements.items():
@@ -107,17 +107,17 @@ def _middle_layer(graph: nx.DiGraph, scheme: Scheme) -> list[Part]:
 
 
 def _streams(graph: nx.DiGraph, parts: list[Part], scheme: Scheme, chip: Chip, pp: int) -> bool:
-    """Whether weights come from memory. Raises SpecError when they exceed it."""
+    """Whether weights come from memory. Raises CapacityError when they exceed it."""
     held = max(
         sum(bits_to_bytes(p.weights[rank], chip.cost.weight_bits) for p in parts if p.weights)
         for rank in range(scheme.tp)
     )
     held *= -(-max(1, len(graph.graph["layers"])) // pp)
     if held > chip.scratchpad_bytes + chip.memory_bytes:
-        raise SpecError(
-            f"partition {scheme.name} needs {format_bytes(held)} of weights a core, there are "
-            f"{format_bytes(chip.scratchpad_bytes + chip.memory_bytes)}; raise tp or pp",
-            "parallel.partition",
+        raise CapacityError(
+            f"partition {scheme.name}: weights need {format_bytes(held)} a core, which has "
+            f"{format_bytes(chip.scratchpad_bytes + chip.memory_bytes)}; raise tp or pp, or use "
+            "fewer bits"
         )
     return held > chip.scratchpad_bytes
 

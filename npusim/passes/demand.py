@@ -13,6 +13,7 @@ from npusim.passes.emit_kv import CacheShape, rank_bytes
 from npusim.passes.partition import Part, Scheme
 from npusim.passes.plan import CoreDemand
 from npusim.passes.tile import Buffers, CoreCost, bits_to_bytes
+from npusim.units import ceil_div
 
 LIVE_TENSORS = 3
 
@@ -91,11 +92,12 @@ def limits(
     windows = windows_bytes(weight_window, kv_window, scheme) + 2 * _norm_bytes(works[0], cost)
     live, largest = _activations(works, rank, cost)
     kept, limit = activation_room(live, capacity_bytes, windows)
+    least = ceil_div(live, max(_tokens(work) for work in works))  # all but a token streams
     return Limits(
         weight_window or capacity_bytes // 4,
         kv_window or capacity_bytes // 16,
         limit,
-        kept + windows,
+        max(kept, least) + windows,
         2 * largest if largest > limit else 0,
     )
 
@@ -114,6 +116,10 @@ def activation_room(live: int, capacity_bytes: int, windows: int) -> tuple[int, 
         return live, left
     bound = min(left, capacity_bytes * 5 // 8)
     return bound, bound // LIVE_TENSORS
+
+
+def _tokens(work: StageWork) -> int:
+    return max((op.m for op in work.ops if op.kind in ("matmul", "norm")), default=1)
 
 
 def _norm_bytes(work: StageWork, cost: CoreCost) -> int:

@@ -12,6 +12,7 @@ from npusim.passes.cut import check_parts, cut_graph
 from npusim.passes.demand import Limits, StageWork, core_demand, limits
 from npusim.passes.emit_kv import CacheShape, cache_shape
 from npusim.passes.emit_stages import emit_program
+from npusim.passes.fit import fit_hint
 from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
 from npusim.passes.plan import MemoryMap, MemoryPlan, Region, plan_memory
@@ -33,6 +34,16 @@ def lower(
     Raises SpecError when the mapping cannot be used for this graph or chip, CapacityError when the
     iteration does not fit the chip.
     """
+    try:
+        return _lower(graph, hardware, parallel, placement, dtypes)
+    except CapacityError as error:
+        hint = fit_hint(graph, hardware, parallel, dtypes)
+        raise CapacityError(f"{error}{hint}") from None
+
+
+def _lower(
+    graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, placement: str, dtypes: Dtypes
+) -> Program:
     whole = replicas(graph, parallel.dp)
     batches = [micro_batches(g, parallel.micro_batches) for g in whole]
     stages = stages_of(graph, parallel.pp)

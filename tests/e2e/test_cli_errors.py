@@ -87,6 +87,10 @@ CANNOT_PROCEED = {
         ],
         "weights and KV need",
     ),
+    "weights do not fit any partition": (
+        ["model.intermediate_size=65536", "hw.memories.0.capacity_gib=0.01"],
+        "weights need",
+    ),
     "KV cache does not fit": (
         ["workload.context_tokens=5000000"],
         "weights and KV need",

@@ -77,8 +77,19 @@ def test_a_model_that_does_not_fit(chip):
 
 def test_auto_says_when_nothing_fits(chip):
     graph = build(load_model("llama-3.1-405b"), decode(1, 100))
-    with pytest.raises(SpecError, match="of weights a core, there are"):
+    with pytest.raises(
+        CapacityError, match=r"weights need .* a core, which has .*; it takes 190 su"
+    ):
         lowered(graph, chip, tp=2, partition="auto")
+
+
+@pytest.mark.parametrize("partition", ["auto", "megatron"])
+def test_the_least_number_of_cores_is_said_and_enough(chip, partition):
+    """14.97 GiB of weights and 50 MiB of KV, 4 GiB a core."""
+    graph = build(load_model("llama-3.1-8b"), decode(1, 400))
+    with pytest.raises(CapacityError, match="tp x pp must be at least 4, not 2"):
+        lowered(graph, chip, tp=2, partition=partition)
+    lowered(graph, chip, tp=4, partition=partition)
 
 
 # ---- stages, replicas ---------------------------------------------------------------------------
