@@ -33,6 +33,8 @@ def kind_of(name: str) -> str:
     from npusim.spec.load import bundled
 
     path = Path(name)
+    if (path / "config.json").is_file():
+        return "model"
     if not path.is_file():
         known = {known: kind for kind in CHECKS for known in bundled(kind)}
         if name not in known:

@@ -59,6 +59,12 @@ def test_check_goes_on_after_a_bad_file(folder, npusim):
     ]
 
 
+def test_check_takes_the_folder_of_a_config(folder, npusim):
+    (folder / "mine").mkdir()
+    (folder / "model.json").rename(folder / "mine" / "config.json")
+    assert npusim("check", "mine").out == "mine: ok, model of 2 layers\n"
+
+
 def test_compare_shows_the_ratio(folder, npusim):
     npusim("run", "llm.yaml", "--out", "a")
     npusim("run", "llm.yaml", "--out", "b", "--set", "workload.prompt_tokens=64")
