@@ -8,6 +8,8 @@ from npusim.spec.base import DTYPE_BITS, CoreRef, Dtype, Spec, at
 
 Tokens = Annotated[StrictInt, Field(ge=1, le=100_000_000)]
 Bytes = Annotated[StrictInt, Field(ge=1, le=1 << 44)]
+# Every packet is simulated: more than 16 GiB is a slip of the unit that would run for minutes.
+MessageBytes = Annotated[StrictInt, Field(ge=1, le=1 << 34)]
 Dim = Annotated[StrictInt, Field(ge=1, le=1 << 24)]
 Degree = Annotated[StrictInt, Field(ge=1, le=4096)]
 
@@ -90,7 +92,7 @@ class TransferWorkload(Spec):
     kind: Literal["transfer"]
     src: CoreRef
     dst: CoreRef
-    bytes: Bytes
+    bytes: MessageBytes
 
 
 class CollectiveWorkload(Spec):
@@ -100,7 +102,7 @@ class CollectiveWorkload(Spec):
 
     kind: Literal["collective"]
     op: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"]
-    bytes: Bytes
+    bytes: MessageBytes
     algorithm: Literal["auto", "ring", "ring_phased", "tree", "mesh2d"] = "auto"
     cores: tuple[CoreRef, ...] | None = None
 

@@ -129,6 +129,10 @@ WORKLOADS = [
         "--set workload: workload.dst must be a core id or [row, column], not [1, 2, 3]",
     ),
     (
+        "workload={kind: transfer, src: 0, dst: 1, bytes: 1e11}",
+        "--set workload: workload.bytes must be at most 17,179,869,184, not 100000000000",
+    ),
+    (
         "workload={kind: transfer, src: 0, dst: 1, bytes: 0}",
         "--set workload: workload.bytes must be at least 1, not 0",
     ),
