@@ -73,12 +73,14 @@ def _core_time(row: dict[str, Any]) -> int:
 
 
 def _achieved(result: dict[str, Any]) -> str:
-    """`; memory ran at … of its peak, arrays at … of theirs`, of what was used at all."""
+    """`; memory ran at … of its peak, compute at … of the arrays' peak`, of what was used at all.
+    Vector units compute, too: matrix products of few rows, reductions of messages."""
     facts = []
     if _used_channels(result):
         facts.append(f"memory ran at {_percent(_memory_fraction(result))} of its peak")
     if result["totals"]["flops"]:
-        facts.append(f"arrays at {_percent(result['totals']['flops_fraction'])} of theirs")
+        share = _percent(result["totals"]["flops_fraction"])
+        facts.append(f"compute at {share} of the arrays' peak")
     link = _busiest_link(result)
     if link and result["totals"]["message_bytes"]:
         facts.append(f"the busiest link was busy {_percent(link['busy_fraction'])}")
@@ -157,7 +159,7 @@ def _totals(result: dict[str, Any]) -> Table:
         rows.append(["tokens sampled", f"{t['output_tokens']:,} ({t['output_tokens_s']:,.1f}/s)"])
     rows += [
         ["work", f"{t['flops'] / 1e9:,.2f} GFLOP in {t['num_tasks']:,} tasks"],
-        ["arrays", _of_peak(t["flops_s"] / 1e12, t["peak_flops_s"] / 1e12, "TFLOP/s")],
+        ["compute", _of_peak(t["flops_s"] / 1e12, t["peak_flops_s"] / 1e12, "TFLOP/s")],
         ["memory", _of_peak(t["memory_gb_s"], t["peak_memory_gb_s"], "GB/s")],
         ["loaded", format_bytes(t["load_bytes"])],
         ["stored", format_bytes(t["store_bytes"])],

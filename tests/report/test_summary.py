@@ -44,9 +44,9 @@ def waits(b, op):
         ),
         (
             computes,
-            "Compute-bound: 90 % of core time computes (gate_up 100 % of it); arrays at 90 % of "
-            "theirs. Lever: arrays are busy 90 %, vector units 0.0 %; more or faster ones, or "
-            "operands of a faster data type.",
+            "Compute-bound: 90 % of core time computes (gate_up 100 % of it); compute at 90 % of "
+            "the arrays' peak. Lever: arrays are busy 90 %, vector units 0.0 %; more or faster "
+            "ones, or operands of a faster data type.",
         ),
         (
             sends,
