@@ -156,7 +156,9 @@ def _run(context: Context, program: Program) -> Trace:
 def _with_reused_layers(context: Context, step: Step, program: Program) -> Iteration | None:
     """The step from a program with equal layers taken out; None when there is nothing to take
     out or the layers' times do not settle."""
-    for keep in KEPT_REPETITIONS:
+    # a decode step's first layer loads while nothing else does, and never takes as long as others
+    decodes = step.new_tokens == len(step.batch)
+    for keep in KEPT_REPETITIONS[decodes:]:
         with context.timed("lowering"):
             shortened = repeat.shorten(program, keep)
         if shortened is None:

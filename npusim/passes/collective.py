@@ -74,7 +74,8 @@ def collective(
     chunks = tuple(sizes) if sizes is not None else plans.even_sizes(num_elements, len(cores))
     assert len(chunks) == len(cores) and sum(chunks) == num_elements
     grid = rectangle(cores, fabric.columns)
-    table = _table(kind, algorithm, Layout(chunks, grid, root), tuple(cores), fabric, element_bytes)
+    layout = Layout(chunks, grid, root)
+    table = _table(kind, algorithm, layout, _moved(cores, fabric.columns), fabric, element_bytes)
     if algorithm == "mesh2d" and table.schedule.algorithm != "mesh2d":
         _note(
             b, f"mesh2d needs cores in a full rectangle: {kind} over {len(cores)} cores uses ring"
@@ -162,8 +163,16 @@ def chosen(
         return schedule.algorithm, estimate(schedule, at, fabric, 1)
     sizes = plans.even_sizes(ceil_div(num_bytes, element_bytes), len(cores))
     layout = Layout(sizes, rectangle(cores, fabric.columns))
-    schedule = _table(kind, algorithm, layout, tuple(cores), fabric, element_bytes).schedule
+    near = _moved(cores, fabric.columns)
+    schedule = _table(kind, algorithm, layout, near, fabric, element_bytes).schedule
     return schedule.algorithm, estimate(schedule, at, fabric, element_bytes)
+
+
+def _moved(cores: Sequence[int], columns: int) -> tuple[int, ...]:
+    """The cores moved to the corner of the mesh: groups of one shape share a table."""
+    row = min(core // columns for core in cores)
+    column = min(core % columns for core in cores)
+    return tuple(core - row * columns - column for core in cores)
 
 
 # A pure function's results, kept because layers repeat the same collective; a table of 64 ranks

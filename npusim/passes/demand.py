@@ -6,10 +6,13 @@ sixteenth for KV blocks, the rest for activations (residual, input and output of
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+
+import numpy as np
 
 from npusim.graph.ir import Op
 from npusim.passes.emit_kv import CacheShape, rank_bytes
+from npusim.passes.heads import Heads
 from npusim.passes.partition import Part, Scheme
 from npusim.passes.plan import CoreDemand
 from npusim.passes.tile import Buffers, CoreCost, bits_to_bytes
@@ -28,7 +31,15 @@ class StageWork:
     caches: Mapping[int, CacheShape | None]
     scheme: Scheme
 
-    @property
+    @cached_property
+    def _heads(self) -> dict[int, Heads | None]:
+        return {op.layer: self.parts[op.name].heads for op in self.ops if op.kind == "qk"}
+
+    @cached_property
+    def live(self) -> tuple[np.ndarray, np.ndarray]:
+        return live_elements(self.parts_of_stage())
+
+    @cached_property
     def layers(self) -> list[int]:
         return sorted({op.layer for op in self.ops if op.layer >= 0})
 
@@ -58,8 +69,7 @@ class StageWork:
 
     def kv_bytes(self, layer: int, rank: int, cost: CoreCost) -> int:
         shape = self.caches.get(layer)
-        heads = next((self.parts[op.name].heads for op in self.ops if op.layer == layer
-                      and op.kind == "qk"), None)  # fmt: skip
+        heads = self._heads.get(layer)
         if shape is None or heads is None:
             return 0
         return rank_bytes(shape, heads, rank, shape.rows * shape.row_elements, cost.kv_bits)
@@ -134,23 +144,22 @@ def _norm_bytes(work: StageWork, cost: CoreCost) -> int:
 
 def _activations(works: Sequence[StageWork], rank: int, cost: CoreCost) -> tuple[int, int]:
     """(most bytes live at once, largest tensor) over the micro-batches."""
-    found = [live_bytes(work.parts_of_stage(), rank, cost.activation_bits) for work in works]
-    live, largest = (max(column) for column in zip(*found, strict=True))
-    return live, largest
+    live, largest = (max(int(work.live[i][rank]) for work in works) for i in (0, 1))
+    return bits_to_bytes(live, cost.activation_bits), bits_to_bytes(largest, cost.activation_bits)
 
 
-def live_bytes(parts: Sequence[Part], rank: int, bits: int) -> tuple[int, int]:
-    """(most bytes of activations live at once on a rank, largest tensor).
+def live_elements(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+    """(most elements of activations live at once, largest tensor), both by rank.
 
     Assumes that the residual stream, an op's input and its output are live at once.
     """
-    sizes, residual = [0], 0
-    for part in parts:
-        held = [column[rank] for column in (part.outputs, part.kept) if column]
-        if held:
-            sizes.append(bits_to_bytes(max(held), bits))
-            residual = max(residual, sizes[-1] if part.op.kind == "add" else 0)
-    return residual + max(a + b for a, b in pairwise([*sizes, 0])), max(sizes)
+    found = [part for part in parts if part.outputs]
+    held = np.array([np.maximum(part.outputs, part.kept or 0) for part in found], np.int64)
+    none = 0 * held[:1]
+    adds = held[[part.op.kind == "add" for part in found]]
+    residual = np.concatenate([none, adds]).max(axis=0)
+    pairs = np.concatenate([held, none]) + np.concatenate([none, held])
+    return residual + pairs.max(axis=0), held.max(axis=0)
 
 
 def _window(work: StageWork, rank: int, cost: CoreCost, bound_bytes: int) -> int:
@@ -175,7 +184,7 @@ def core_demand(
     work: StageWork, rank: int, cost: CoreCost, limit: Limits, has_memory: bool
 ) -> CoreDemand:
     """`work`: that of all micro-batches together. Without a memory nothing is pinned to it."""
-    kv_bytes = sum(work.kv_bytes(layer, rank, cost) for layer in work.layers)
+    kv = tuple(work.kv_bytes(layer, rank, cost) for layer in work.layers)
     pinned = [] if has_memory else work.pinned_bytes(rank, cost)
     weights = (*work.weight_bytes(rank, cost), *pinned)
-    return CoreDemand(limit.buffers_bytes, weights, kv_bytes)
+    return CoreDemand(limit.buffers_bytes, weights, kv)

@@ -15,7 +15,7 @@ import numpy as np
 from npusim.cost.collective import Cost, collective_cost, collective_ps
 from npusim.cost.vector import vector_cycles
 from npusim.passes.attention_blocks import attention_cycles
-from npusim.passes.demand import activation_room, live_bytes, windows_bytes
+from npusim.passes.demand import activation_room, live_elements, windows_bytes
 from npusim.passes.fabric import Fabric, fabric_of, rectangle
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
@@ -141,7 +141,7 @@ def _work(part: Part, chip: Chip, streams: bool, limit: int) -> Estimate:
 def _spill_limit(parts: Sequence[Part], scheme: Scheme, chip: Chip) -> int:
     """As the plan will have it, with the windows that are usual when weights stream."""
     capacity, cost = chip.scratchpad_bytes, chip.cost
-    live, _ = live_bytes(parts, 0, cost.activation_bits)
+    live = bits_to_bytes(int(live_elements(parts)[0][0]), cost.activation_bits)
     weights = sum(bits_to_bytes(p.weights[0], cost.weight_bits) for p in parts if p.weights)
     windows = windows_bytes(min(weights, capacity // 4), capacity // 16, scheme)
     return activation_room(live, capacity, windows)[1]

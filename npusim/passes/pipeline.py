@@ -117,13 +117,24 @@ def _by_stage(works: list[list[StageWork]]) -> list[list[StageWork]]:
 def plan(mapped: Mapped, hardware: Hardware) -> Planned:
     """Where weights and KV lie. First as if all of it fitted the scratchpads, which then need no
     buffers for what streams; when it does not, with buffers."""
-    pinned = any(work.pinned for replica in mapped.whole for work in replica)
-    planned = _plan(mapped, hardware, streamed=pinned)
-    if not pinned and any(c.weights or c.kv for c in planned.plan.cores.values()):
+    streamed = _must_stream(mapped, hardware)
+    planned = _plan(mapped, hardware, streamed)
+    if not streamed and any(c.weights or c.kv for c in planned.plan.cores.values()):
         planned = _plan(mapped, hardware, streamed=True)
     cores = {core for replica in mapped.groups for stage in replica for core in stage}
     assert set(planned.plan.cores) == cores
     return planned
+
+
+def _must_stream(mapped: Mapped, hardware: Hardware) -> bool:
+    """What can be told at once: weights are pinned to memory, or exceed a group's first core."""
+    for whole, stages in zip(mapped.whole, mapped.groups, strict=True):
+        for work, cores in zip(whole, stages, strict=True):
+            weights = work.weight_bytes(0, mapped.costs[cores[0]])
+            capacity = hardware.core(cores[0]).scratchpad.capacity_bytes
+            if work.pinned or sum(size for _, size in weights) > capacity:
+                return True
+    return False
 
 
 def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:

@@ -16,11 +16,16 @@ from npusim.units import ceil_div, format_bytes
 @dataclass(frozen=True)
 class CoreDemand:
     """What one core must hold. `buffers_bytes`: activations, double buffers, communication.
-    `weights`: (tensor name, bytes) in the order of their claim to the scratchpad."""
+    `weights`: (tensor name, bytes) in the order of their claim to the scratchpad; `kv_layers`: the
+    bytes of KV cache of each layer."""
 
     buffers_bytes: int = 0
     weights: tuple[tuple[str, int], ...] = ()
-    kv_bytes: int = 0
+    kv_layers: tuple[int, ...] = ()
+
+    @property
+    def kv_bytes(self) -> int:
+        return sum(self.kv_layers)
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,19 @@ class Region:
 @dataclass(frozen=True)
 class CorePlan:
     """Where a core's things lie. `resident`: weight tensors in the scratchpad; `weights`: those in
-    memory; `kv` holds the `kv_bytes - sram_kv_bytes` that are not in the scratchpad, None when all
-    are. `peak_sram_bytes` counts whole blocks."""
+    memory; `sram_kv`: bytes of each layer's KV cache in the scratchpad; `kv` holds the rest, None
+    when there is none. `peak_sram_bytes` counts whole blocks."""
 
     core_id: int
     resident: tuple[str, ...]
     weights: Mapping[str, Region]
-    sram_kv_bytes: int
+    sram_kv: tuple[int, ...]
     kv: Region | None
     peak_sram_bytes: int
+
+    @property
+    def sram_kv_bytes(self) -> int:
+        return sum(self.sram_kv)
 
 
 @dataclass
@@ -95,7 +104,7 @@ class _Split:
 
     resident: tuple[str, ...]
     spilled: tuple[tuple[str, int], ...]
-    sram_kv_bytes: int
+    sram_kv: tuple[int, ...]
     kv_bytes: int
     peak_sram_bytes: int
 
@@ -120,7 +129,7 @@ def plan_memory(hardware: Hardware, demands: Mapping[int, CoreDemand]) -> Memory
             core_id,
             split.resident,
             {name: regions[name] for name, _ in split.spilled},
-            split.sram_kv_bytes,
+            split.sram_kv,
             regions.get(_KV),
             split.peak_sram_bytes,
         )
@@ -142,8 +151,8 @@ def _fill_scratchpad(hardware: Hardware, core_id: int, demand: CoreDemand) -> _S
             f"it has {format_bytes(num_blocks * block)}; use smaller tiles, a higher tp, fewer "
             "tokens an iteration, or raise scratchpad.capacity_mib"
         )
-    kv_blocks = min(free, ceil_div(demand.kv_bytes, block))
-    free -= kv_blocks
+    sram_kv = _resident_kv(demand, free, block)
+    free -= sum(ceil_div(size, block) for size in sram_kv)
     resident, spilled = [], []
     for name, size in demand.weights:
         if ceil_div(size, block) <= free:
@@ -151,9 +160,20 @@ def _fill_scratchpad(hardware: Hardware, core_id: int, demand: CoreDemand) -> _S
             free -= ceil_div(size, block)
         else:
             spilled.append((name, size))
-    sram_kv = min(demand.kv_bytes, kv_blocks * block)
     peak = (num_blocks - free) * block
-    return _Split(tuple(resident), tuple(spilled), sram_kv, demand.kv_bytes - sram_kv, peak)
+    left = demand.kv_bytes - sum(sram_kv)
+    return _Split(tuple(resident), tuple(spilled), sram_kv, left, peak)
+
+
+def _resident_kv(demand: CoreDemand, free_blocks: int, block: int) -> tuple[int, ...]:
+    """Bytes of each layer's cache that stay: all, or whole blocks in proportion to its size, so
+    that equal layers stay equal."""
+    sizes = demand.kv_layers
+    needed = sum(ceil_div(size, block) for size in sizes)
+    if needed <= free_blocks:
+        return sizes
+    room, total = free_blocks * block, sum(sizes)
+    return tuple(min(size, size * room // total) // block * block for size in sizes)
 
 
 def _reachable(instances: Iterable[MemoryInstance]) -> dict[int, list[int]]:

@@ -71,14 +71,13 @@ def _core_state(
     own, limit, cost = planned.plan.cores[core], planned.limits[core], mapped.costs[core]
     own = _with_tied(own, work)
     memory_id, spill_address = planned.spill_region(core)
-    address, resident, sizes, offset = {}, {}, {}, 0
+    address, sizes = {}, {}
+    resident = dict(zip(work.layers, own.sram_kv, strict=True))
+    offset = own.kv.address if own.kv else 0
     for layer in work.layers:
-        size = work.kv_bytes(layer, rank, cost)
-        base = own.kv.address - own.sram_kv_bytes if own.kv else 0
-        address[layer] = base + offset
-        sizes[layer] = size
-        resident[layer] = min(size, max(0, own.sram_kv_bytes - offset))
-        offset += size
+        sizes[layer] = work.kv_bytes(layer, rank, cost)
+        address[layer] = offset - resident[layer]
+        offset += sizes[layer] - resident[layer]
     return CoreState(
         core=core, cost=cost, plan=own, buffers=limit.buffers,
         weights=Window(limit.weight_window_bytes), kv=Window(limit.kv_window_bytes),

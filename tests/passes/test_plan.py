@@ -39,7 +39,9 @@ def plan_one(hardware, **demand):
 
 
 def test_all_fits_the_scratchpad():
-    plan = plan_one(chip(), buffers_bytes=1, weights=(("a", KIB), ("b", KIB + 1)), kv_bytes=3000)
+    plan = plan_one(
+        chip(), buffers_bytes=1, weights=(("a", KIB), ("b", KIB + 1)), kv_layers=(3000,)
+    )
     assert plan.resident == ("a", "b") and plan.weights == {} and plan.kv is None
     assert plan.sram_kv_bytes == 3000
     assert plan.peak_sram_bytes == (1 + 1 + 2 + 3) * KIB  # whole blocks each
@@ -47,7 +49,9 @@ def test_all_fits_the_scratchpad():
 
 def test_buffers_come_first_then_kv_then_weights():
     room = MIB - 600 * KIB
-    plan = plan_one(chip(memory()), buffers_bytes=600 * KIB, kv_bytes=room + 5, weights=(("w", 7),))
+    plan = plan_one(
+        chip(memory()), buffers_bytes=600 * KIB, kv_layers=(room + 5,), weights=(("w", 7),)
+    )
     assert plan.sram_kv_bytes == room and plan.resident == ()
     assert plan.weights == {"w": Region(0, 0, 7)}
     assert plan.kv == Region(0, 4096, 5)
@@ -83,7 +87,7 @@ def test_private_memories_start_at_zero_each():
     ],
 )
 def test_a_shared_memory_gives_disjoint_aligned_ranges(shared):
-    demand = CoreDemand(weights=(("a", 2 * MIB + 1), ("b", 3 * MIB)), kv_bytes=5 * MIB + 77)
+    demand = CoreDemand(weights=(("a", 2 * MIB + 1), ("b", 3 * MIB)), kv_layers=(5 * MIB + 77,))
     hardware = chip(memory(interleave_bytes=512, **shared))
     plans = plan_memory(hardware, dict.fromkeys(range(4), demand)).cores.values()
     regions = [r for p in plans for r in [*p.weights.values(), *([p.kv] if p.kv else [])]]
