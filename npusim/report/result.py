@@ -1,8 +1,6 @@
 """Setup and Run → `result.json`: everything a run found, as integers in base units (schema.py)."""
 
 import dataclasses
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +8,7 @@ import numpy as np
 import orjson
 
 from npusim.program import LOAD, RECV, SEND, STORE
+from npusim.report.replace import replacing
 from npusim.report.stalls import CAUSES, run_stalls, stalls_by_trace
 from npusim.report.usage import operators, peak_flops_s, peak_memory_gb_s, summed
 from npusim.trace import Run
@@ -51,19 +50,9 @@ def result_dict(setup: "Setup", run: Run) -> dict[str, Any]:
 def write_result(result: dict[str, Any], directory: str | Path) -> Path:
     """Writes `directory/result.json` beside and renames it into place; returns the path."""
     path = Path(directory) / "result.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
-    handle, beside = tempfile.mkstemp(prefix=".result-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(orjson.dumps(result, option=options))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with replacing(path) as file:
+        file.write(orjson.dumps(result, option=options))
     return path
 
 

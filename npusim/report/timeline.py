@@ -2,8 +2,6 @@
 
 import gzip
 import io
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -11,6 +9,7 @@ from typing import IO, TYPE_CHECKING, cast
 from npusim.errors import SpecError
 from npusim.report.chrome import chrome_chunks
 from npusim.report.events import Timeline
+from npusim.report.replace import replacing
 from npusim.report.tracks import timeline
 from npusim.trace import Run
 
@@ -37,18 +36,8 @@ def write_timeline(setup: "Setup", run: Run, path: str | Path) -> Path:
     """
     path = Path(path)
     chunks = check_path(path)(timeline(setup, run))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".timeline-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _write(chunks, file, zipped=path.name.endswith(".gz"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with replacing(path) as file:
+        _write(chunks, file, zipped=path.name.endswith(".gz"))
     return path
 
 
