@@ -117,7 +117,8 @@ def _fill_globals(words, w: Wiring, t: Tasks, base, span_room) -> None:
     values = {
         at.TASKS_LEFT: len(t), at.FREE_PACKET: base["packets"], at.CHAIN: NIL, at.KHZ: w.khz,
         at.NUM_CORES: w.num_cores, at.NUM_VCS: w.num_vcs, at.LOCKED: w.locked,
-        at.LOCK_ACK: w.lock_ack, at.FIFO_ARBITRATION: w.fifo_arbitration,
+        at.LOCK_ACK: w.lock_ack, at.SPLIT_VCS: w.split_vcs,
+        at.LOCKS_STOP_ALL: w.locks_stop_all, at.FIFO_ARBITRATION: w.fifo_arbitration,
         at.HANDSHAKE: w.handshake, at.HEADER: w.header_bytes, at.MIN_PACKET: w.min_packet_bytes,
         at.MAX_PACKET: w.max_packet_bytes, at.PACKETS_PER_MESSAGE: w.packets_per_message,
         at.KEEP_SPANS: span_room > 0, at.NUM_ROUTERS: w.route.shape[1], at.NUM_NODES: w.num_nodes,

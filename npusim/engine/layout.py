@@ -2,8 +2,8 @@
 
 An entity (link, FIFO, packet, …) is a block of words and is known by the offset of its block, so a
 reference is a plain integer: `A[link + L_BUSY]`. Blocks of what can have an event pending start
-with the same three words; the offset is then also the event. Tables start at cache lines. Offsets grow with the
-number of the entity, so comparing offsets compares numbers.
+with the same three words; the offset is then also the event. Tables start at cache lines. Offsets
+grow with the number of the entity, so comparing offsets compares numbers.
 """
 
 NIL = -1
@@ -20,7 +20,10 @@ WHEEL_SLOTS = 4096
     NUM_LINKS, NUM_CHANNELS, NUM_TASKS,
     # work lists of the phases: number of entries, base
     N_QUEUES, W_QUEUES, N_PORTS, W_PORTS, N_ACKS, W_ACKS, N_LINKS, W_LINKS, N_CHANNELS, W_CHANNELS,
-) = range(45)  # fmt: skip
+    # locks: messages have the last VC; others heed locks; one was released in this tick;
+    # acknowledges that wait from before
+    SPLIT_VCS, LOCKS_STOP_ALL, UNLOCKED, N_OLD_ACKS,
+) = range(49)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS
 HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64

@@ -2,6 +2,7 @@
 
 from npusim.engine import layout as at
 from npusim.engine.kernel import kernel
+from npusim.engine.locks import link_towards, lock_admits, pass_data, release, touch_link
 from npusim.engine.record import link_span, reach
 from npusim.engine.wheel import ceil_div, schedule
 
@@ -29,19 +30,10 @@ def free_packet(A, packet):
 
 
 @kernel
-def touch_link(A, link):
-    if A[link + at.L_TOUCHED] == 0:
-        A[link + at.L_TOUCHED] = 1
-        A[A[at.W_LINKS] + A[at.N_LINKS]] = link
-        A[at.N_LINKS] += 1
-
-
-@kernel
 def _route(A, router, packet):
     """Next link of a packet that stands at a router."""
     network = 1 if A[packet + at.P_KIND] >= at.FIRST_RESPONSE_KIND else 0
-    row = network * A[at.NUM_ROUTERS] + router
-    return A[A[at.ROUTE] + row * A[at.NUM_NODES] + A[packet + at.P_NODE]]
+    return link_towards(A, network, router, A[packet + at.P_NODE])
 
 
 @kernel
@@ -79,26 +71,11 @@ def _rank(A, link, fifo):
 
 
 @kernel
-def _choose(A, link):
-    """FIFO whose wish a link grants; NIL when a lock keeps all of them out."""
-    best, best_rank = at.NIL, NEVER
-    owner = A[link + at.L_OWNER]
-    fifo = A[link + at.L_WISHES]
-    while fifo != at.NIL:
-        if owner == at.NIL or A[A[fifo + at.F_FIRST] + at.P_TASK] == owner:
-            rank = _rank(A, link, fifo)
-            if rank < best_rank:
-                best, best_rank = fifo, rank
-        fifo = A[fifo + at.F_NEXT_WISH]
-    return best
-
-
-@kernel
-def _roomiest(A, link):
-    """Downstream FIFO with most free slots, the lowest on a tie; NIL when all are full."""
+def _roomiest(A, link, count):
+    """Of the first downstream FIFOs the one with most free slots, the lowest on a tie; or NIL."""
     best, most = at.NIL, 0
     fifo = A[link + at.L_FIFOS]
-    for _ in range(A[at.NUM_VCS]):
+    for _ in range(count):
         if A[fifo + at.F_FREE] > most:
             best, most = fifo, A[fifo + at.F_FREE]
         fifo += at.F_SIZE
@@ -117,35 +94,74 @@ def _drop_wish(A, link, fifo):
 
 
 @kernel
-def _lock(A, link, packet):
-    """Channel locking: a message takes the link with its first packet, frees it with its last."""
-    if A[packet + at.P_KIND] == at.MESSAGE:
-        if A[link + at.L_OWNER] == at.NIL:
-            A[link + at.L_OWNER] = A[packet + at.P_TASK]
-            A[link + at.L_LEFT] = A[A[packet + at.P_TASK] + at.T_BYTES]
-        A[link + at.L_LEFT] -= A[packet + at.P_PAYLOAD]
-        if A[link + at.L_LEFT] == 0:
-            A[link + at.L_UNLOCK] = 1
-    elif A[packet + at.P_KIND] == at.ACK and A[at.LOCK_ACK] == 1:
-        A[link + at.L_OWNER] = A[packet + at.P_TASK]
-        A[link + at.L_LEFT] = NEVER
+def arbitrate(A, spans, link):
+    """Phase E for one link: grants at most one packet."""
+    if A[link + at.L_BUSY] == 1 or A[link + at.L_WISHES] == at.NIL or _ejection_is_full(A, link):
+        return
+    fifo, down = _choose_locked(A, link) if A[at.LOCKED] == 1 else _choose(A, link)
+    if fifo != at.NIL:
+        _grant(A, spans, link, fifo, down)
 
 
 @kernel
-def arbitrate(A, spans, link):
-    """Phase E for one link: grants at most one packet."""
-    if A[link + at.L_BUSY] == 1 or A[link + at.L_WISHES] == at.NIL:
-        return
+def _ejection_is_full(A, link):
+    """Whether a link ends at a core that has no ejection slot left."""
+    if A[link + at.L_ROUTER] != at.NIL or A[link + at.L_NODE] >= A[at.NUM_CORES]:
+        return False
+    return A[link + at.L_EJECT_FREE] == 0
+
+
+@kernel
+def _choose(A, link):
+    """FIFO whose wish a link grants and the one its packet goes to, NIL if to none."""
     down = at.NIL
     if A[link + at.L_ROUTER] != at.NIL:
-        down = _roomiest(A, link)
+        down = _roomiest(A, link, A[at.NUM_VCS])
         if down == at.NIL:
-            return
-    elif A[link + at.L_NODE] < A[at.NUM_CORES] and A[link + at.L_EJECT_FREE] == 0:
-        return
-    fifo = _choose(A, link)
-    if fifo != at.NIL:
-        _grant(A, spans, link, fifo, down)
+            return at.NIL, at.NIL
+    best, best_rank = at.NIL, NEVER
+    fifo = A[link + at.L_WISHES]
+    while fifo != at.NIL:
+        rank = _rank(A, link, fifo)
+        if rank < best_rank:
+            best, best_rank = fifo, rank
+        fifo = A[fifo + at.F_NEXT_WISH]
+    return best, down
+
+
+@kernel
+def _choose_locked(A, link):
+    """The same with channel locking: packets that a lock or lack of slots keeps out are passed
+    over. The packet chosen takes the lock."""
+    down, message_down = _downstream(A, link)
+    is_end = A[link + at.L_ROUTER] == at.NIL
+    best, best_rank = at.NIL, NEVER
+    fifo = A[link + at.L_WISHES]
+    while fifo != at.NIL:
+        packet = A[fifo + at.F_FIRST]
+        slot = message_down if A[packet + at.P_KIND] == at.MESSAGE else down
+        if (is_end or slot != at.NIL) and lock_admits(A, link, packet):
+            rank = _rank(A, link, fifo)
+            if rank < best_rank:
+                best, best_rank = fifo, rank
+        fifo = A[fifo + at.F_NEXT_WISH]
+    if best != at.NIL and A[A[best + at.F_FIRST] + at.P_KIND] == at.MESSAGE:
+        pass_data(A, link, A[best + at.F_FIRST])
+        return best, message_down
+    return best, down
+
+
+@kernel
+def _downstream(A, link):
+    """Downstream FIFOs that have a slot: for others, and for data of messages."""
+    if A[link + at.L_ROUTER] == at.NIL:
+        return at.NIL, at.NIL
+    if A[at.SPLIT_VCS] == 0:
+        down = _roomiest(A, link, A[at.NUM_VCS])
+        return down, down
+    last = A[link + at.L_FIFOS] + (A[at.NUM_VCS] - 1) * at.F_SIZE
+    down = _roomiest(A, link, A[at.NUM_VCS] - 1)
+    return down, (last if A[last + at.F_FREE] > 0 else at.NIL)
 
 
 @kernel
@@ -155,8 +171,6 @@ def _grant(A, spans, link, fifo, down):
     wire = A[packet + at.P_WIRE]
     flits = max(1, ceil_div(wire, A[link + at.L_WIDTH]))
     _drop_wish(A, link, fifo)
-    if A[at.LOCKED] == 1:
-        _lock(A, link, packet)
     _count(A, link, now - A[packet + at.P_TICK], wire, flits)
     if A[at.KEEP_SPANS] == 1:
         link_span(A, spans, link, A[packet + at.P_TASK], now, now + flits, wire)
@@ -195,7 +209,7 @@ def tail_left(A, link):
     touch_link(A, link)
     if A[link + at.L_UNLOCK] == 1:
         A[link + at.L_UNLOCK] = 0
-        A[link + at.L_OWNER] = at.NIL
+        release(A, link)
     fifo = A[link + at.L_FROM]
     A[fifo + at.F_STREAMING] = 0
     if A[fifo + at.F_UP_LINK] != at.NIL:
@@ -211,30 +225,3 @@ def give_back_eject(A, packet):
     link = A[packet + at.P_FIFO]
     A[link + at.L_EJECT_FREE] += 1
     touch_link(A, link)
-
-
-@kernel
-def unlock_ack_path(A, source_core, packet):
-    """Releases what the acknowledge took on its way to `source_core`.
-
-    `packet` is the last one of the message that was acknowledged.
-    """
-    owner = A[packet + at.P_TASK]
-    receiver = A[packet + at.P_NODE]
-    A[packet + at.P_NODE] = A[source_core + at.C_NODE]  # to ask for the way back
-    link = _ack_link(A, receiver, source_core)
-    while True:
-        if A[link + at.L_OWNER] == owner:
-            A[link + at.L_OWNER] = at.NIL
-            touch_link(A, link)
-        if A[link + at.L_ROUTER] == at.NIL:
-            break
-        link = _route(A, A[link + at.L_ROUTER], packet)
-    A[packet + at.P_NODE] = receiver
-
-
-@kernel
-def _ack_link(A, node, any_core):
-    """Injection link of a node's acknowledges; cores lie next to one another."""
-    from_core = any_core + (node - A[any_core + at.C_NODE]) * at.C_SIZE
-    return A[A[from_core + at.C_ACKS] + at.F_OUT_LINK]

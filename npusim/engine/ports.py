@@ -3,7 +3,8 @@
 from npusim.engine import layout as at
 from npusim.engine.dram import join_queue
 from npusim.engine.kernel import kernel
-from npusim.engine.network import enter_fifo, free_packet, give_back_eject, unlock_ack_path
+from npusim.engine.locks import unlock_ack_way
+from npusim.engine.network import enter_fifo, free_packet, give_back_eject
 from npusim.engine.tasks import add_ack, bytes_done, touch_queue
 from npusim.engine.wheel import ceil_div, schedule
 
@@ -146,7 +147,7 @@ def _message_written(A, packet):
     recv = A[send + at.T_MATCH]
     bytes_done(A, recv, A[packet + at.P_PAYLOAD])
     if A[at.LOCK_ACK] == 1 and A[recv + at.T_LEFT] == 0:
-        unlock_ack_path(A, A[send + at.T_CORE], packet)
+        unlock_ack_way(A, send)
     free_packet(A, packet)
 
 

@@ -98,6 +98,16 @@ class Wiring:
     memory_interleave: np.ndarray
 
     @property
+    def split_vcs(self) -> bool:
+        """Whether messages have the last virtual channel to themselves, and leave the others."""
+        return self.locked and self.num_vcs > 1
+
+    @property
+    def locks_stop_all(self) -> bool:
+        """Whether locks keep out acknowledges and memory traffic as well as other messages."""
+        return self.locked and self.num_vcs == 1 and not self.lock_ack
+
+    @property
     def num_links(self) -> int:
         return len(self.link_network)
 

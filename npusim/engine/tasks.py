@@ -2,6 +2,7 @@
 
 from npusim.engine import layout as at
 from npusim.engine.kernel import kernel
+from npusim.engine.locks import lock_ways
 from npusim.engine.network import enter_fifo, new_packet
 from npusim.engine.tables import RECV, SYNC
 
@@ -64,9 +65,9 @@ def bytes_done(A, task, num_bytes):
 
 @kernel
 def add_ack(A, send):
-    """Notes an acknowledge for phase D, in order of the SENDs."""
+    """Notes an acknowledge for phase D: behind those that wait from before, in order of SENDs."""
     i = A[at.W_ACKS] + A[at.N_ACKS]
-    while i > A[at.W_ACKS] and A[i - 1] > send:
+    while i > A[at.W_ACKS] + A[at.N_OLD_ACKS] and A[i - 1] > send:
         A[i] = A[i - 1]
         i -= 1
     A[i] = send
@@ -75,11 +76,26 @@ def add_ack(A, send):
 
 @kernel
 def send_acks(A):
-    """Phase D."""
-    for i in range(A[at.N_ACKS]):
+    """Phase D: sends what may go. What must wait for locks stays, and has been tried in vain as
+    long as there is nothing new and no lock is released."""
+    count = A[at.N_ACKS]
+    if count == A[at.N_OLD_ACKS] and A[at.UNLOCKED] == 0:
+        return
+    kept = 0
+    for i in range(count):
         send = A[A[at.W_ACKS] + i]
-        packet = new_packet(A, at.ACK, send, 0, 0, A[at.HEADER])
-        A[packet + at.P_NODE] = A[A[send + at.T_CORE] + at.C_NODE]
-        receiver = A[A[send + at.T_MATCH] + at.T_CORE]
-        enter_fifo(A, A[receiver + at.C_ACKS], packet)
-    A[at.N_ACKS] = 0
+        if A[at.LOCK_ACK] == 0 or lock_ways(A, send) == 1:
+            _send_ack(A, send)
+        else:
+            A[A[at.W_ACKS] + kept] = send
+            kept += 1
+    A[at.N_ACKS] = A[at.N_OLD_ACKS] = kept
+    A[at.UNLOCKED] = 0
+
+
+@kernel
+def _send_ack(A, send):
+    packet = new_packet(A, at.ACK, send, 0, 0, A[at.HEADER])
+    A[packet + at.P_NODE] = A[A[send + at.T_CORE] + at.C_NODE]
+    receiver = A[A[send + at.T_MATCH] + at.T_CORE]
+    enter_fifo(A, A[receiver + at.C_ACKS], packet)

@@ -16,35 +16,34 @@ from npusim.engine.tables import Outcome, Tasks, Wiring
 MOST_BYTES = 30_000
 
 
-def random_wiring(rng: random.Random) -> Wiring:
-    """A small chip of any kind."""
-    rows, columns = rng.choice([(1, 1), (1, 2), (1, 3), (2, 2), (3, 3), (2, 3)])
+def random_wiring(rng: random.Random, grid=None, **given) -> Wiring:
+    """A small chip of any kind, but for what is given. `grid`: (rows, columns)."""
+    rows, columns = grid or rng.choice([(1, 1), (1, 2), (1, 3), (2, 2), (3, 3), (2, 3)])
     handshake, locked = rng.random() < 0.5, rng.random() < 0.5
-    return mesh(
-        rows,
-        columns,
-        memory=rng.choice(["private", "shared", "edge", "edge"]),
-        num_channels=rng.choice([1, 2, 3]),
-        interleave=rng.choice([128, 256, 1000]),
-        ports=rng.choice([(0,), (0, rows * columns - 1)]),
-        num_vcs=rng.choice([1, 2, 3]),
-        buffer_packets=rng.choice([1, 2, 4]),
-        link_bytes=rng.choice([8, 32, 512]),
-        link_ticks=rng.choice([1, 2, 5]),
-        khz=rng.choice([1_000_000, 937_500, 1_500_000]),
-        port=rng.choice([(1, 64), (1, 7), (3, 100)]),
-        dma_unit_bytes=rng.choice([64, 256, 1000]),
-        dma_outstanding=rng.choice([1, 2, 8]),
-        dma_issue_ticks=rng.choice([1, 3]),
-        fifo_arbitration=rng.random() < 0.5,
-        handshake=handshake,
-        locked=locked,
-        lock_ack=locked and handshake and rng.random() < 0.5,
-        header_bytes=rng.choice([0, 8, 32]),
-        min_packet_bytes=rng.choice([16, 64]),
-        packets_per_message=rng.choice([1, 4, 16]),
-        dram=random_dram(rng),
-    )
+    choices = {
+        "memory": rng.choice(["private", "shared", "edge", "edge"]),
+        "num_channels": rng.choice([1, 2, 3]),
+        "interleave": rng.choice([128, 256, 1000]),
+        "ports": rng.choice([(0,), (0, rows * columns - 1)]),
+        "num_vcs": rng.choice([1, 2, 3]),
+        "buffer_packets": rng.choice([1, 2, 4]),
+        "link_bytes": rng.choice([8, 32, 512]),
+        "link_ticks": rng.choice([1, 2, 5]),
+        "khz": rng.choice([1_000_000, 937_500, 1_500_000]),
+        "port": rng.choice([(1, 64), (1, 7), (3, 100)]),
+        "dma_unit_bytes": rng.choice([64, 256, 1000]),
+        "dma_outstanding": rng.choice([1, 2, 8]),
+        "dma_issue_ticks": rng.choice([1, 3]),
+        "fifo_arbitration": rng.random() < 0.5,
+        "handshake": handshake,
+        "locked": locked,
+        "lock_ack": locked and handshake and rng.random() < 0.5,
+        "header_bytes": rng.choice([0, 8, 32]),
+        "min_packet_bytes": rng.choice([16, 64]),
+        "packets_per_message": rng.choice([1, 4, 16]),
+        "dram": random_dram(rng),
+    }
+    return mesh(rows, columns, **{**choices, **given})
 
 
 def random_dram(rng: random.Random) -> dict[str, int]:

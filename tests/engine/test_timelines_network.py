@@ -146,24 +146,6 @@ def test_next_task_of_a_dma_queue_starts_before_the_last_has_ended(run):
     assert out.start[second] == 1 < out.end[first]
 
 
-def locked_pair(run, locked: bool):
-    """Cores 0 and 2 send 4 packets each to core 1."""
-    s = Stream()
-    receives = [s.message(core, 1, 256)[1] for core in (0, 2)]
-    return run(chip(1, 3, locked=locked), s.build()).end[receives]
-
-
-def test_lock_keeps_a_link_for_one_message(run):
-    first, second = locked_pair(run, locked=True)
-    assert first == 1 + 3 * 2 + 4 * 3 + 1  # as if it were alone
-    assert second == first + 4 * 3
-
-
-def test_without_lock_messages_share_packet_by_packet(run):
-    ends = locked_pair(run, locked=False)
-    assert abs(ends[0] - ends[1]) == 3
-
-
 HEADER_WAY = 3 * 2 + 1  # a header-only packet over three links
 
 
@@ -202,19 +184,6 @@ def test_eager_receive_ends_when_it_is_posted(run):
     assert run(chip(), s.build()).end[recv] == 100
 
 
-@pytest.mark.parametrize("lock_ack", [False, True])
-def test_acknowledge_locks_its_way_until_the_data_is_there(run, lock_ack):
-    """0 → 4 is acknowledged over 4 → 3, which the message 5 → 3 wants too."""
-    s = Stream()
-    _, first = s.message(0, 4, 4096)
-    _, second = s.message(5, 3, 64)
-    out = run(chip(2, 3, handshake=True, locked=True, lock_ack=lock_ack), s.build())
-    acknowledged = 2 * (4 * 2 + 1)
-    assert out.end[first] == acknowledged + 4 + 4 * 2 + 16 * flits(256) + 4
-    alone = acknowledged + 1 + 4 * 2 + 3 + 1
-    assert out.end[second] == (out.end[first] + 2 * 2 + 3 + 1 if lock_ack else alone)
-
-
 def test_deadlock_names_task_and_peer(run):
     """Each core receives only when it has sent: with handshake nobody begins."""
     s = Stream()
@@ -227,16 +196,6 @@ def test_deadlock_names_task_and_peer(run):
     assert "core 0: send task 0 (512 B to core 1) waits for core 1" in lines
     assert "core 1: send task 1 (512 B to core 0) waits for core 0" in lines
     assert run(chip(), s.build()).waiting == []
-
-
-@pytest.mark.parametrize("lock_ack", [False, True])
-def test_exchange_deadlocks_when_both_acknowledges_lock_the_way_of_the_data(run, lock_ack):
-    s = Stream()
-    s.message(0, 1, 64)
-    s.message(1, 0, 64)
-    out = run(chip(handshake=True, locked=True, lock_ack=lock_ack), s.build())
-    assert bool(out.waiting) is lock_ack
-    assert any("locked by the message of task" in line for line in out.waiting) is lock_ack
 
 
 def test_bins_hold_all_bytes_of_links(run):

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from npusim.engine.reference.chip import Chip
 from npusim.engine.reference.clock import Steps
 from npusim.engine.reference.dram import READ, WRITE
-from npusim.engine.reference.packet import MESSAGE
 from npusim.engine.reference.split import Unit
 from npusim.engine.tables import LOAD, NONE, REQUEST_NETWORK, RESPONSE_NETWORK, SEND, STORE
 
@@ -70,7 +69,6 @@ def send(chip: Chip, unit: Unit, core: int, engine: int, done: Done) -> Steps:
         RESPONSE_NETWORK,
         receiver,
         unit.bytes,
-        role=MESSAGE,
         message_bytes=int(tasks.bytes[task]),
     )
     network.send(packet, chip.source(core, RESPONSE_NETWORK, engine))

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from npusim.engine.reference.clock import Bell, Clock, Phase, Steps
 from npusim.engine.reference.counters import SPAN_GAP_TICKS, Bytes, Track
-from npusim.engine.reference.packet import ACKNOWLEDGE, MESSAGE, Fifo, Lock, Packet
+from npusim.engine.reference.packet import Fifo, Lock, Packet
 from npusim.engine.tables import NONE, Wiring
 from npusim.units import ceil_div
 
@@ -17,6 +17,8 @@ class Fabric(Protocol):
     def enter(self, fifo: Fifo, packet: Packet) -> None: ...
 
     def wish(self, fifo: Fifo) -> None: ...
+
+    def unlocked(self) -> None: ...
 
 
 class Link:
@@ -44,20 +46,34 @@ class Link:
     def _run(self) -> Steps:
         while True:
             yield from self._bell.wait()
-            while self.has_room() and (fifo := self._choose()):
+            while fifo := self._choose():
                 flits = self._grant(fifo)
                 yield self._clock.after(flits)
                 self._tail_left(fifo)
                 yield self._clock.at(self._clock.now, Phase.LINKS)
 
-    def has_room(self) -> bool:
+    def _lane(self, packet: Packet) -> list[Fifo]:
+        """FIFOs at the far end that a packet may use."""
+        if not self._wiring.split_vcs:
+            return self.downstream
+        return self.downstream[-1:] if packet.is_message else self.downstream[:-1]
+
+    def _is_unlocked_for(self, packet: Packet) -> bool:
+        heeds_locks = packet.is_message or self._wiring.locks_stop_all
+        return self.lock.owner in (None, packet.task) or not heeds_locks
+
+    def _has_room(self, packet: Packet) -> bool:
         """Whether a packet would find a slot at the far end."""
         if self.to_router != NONE:
-            return any(fifo.free for fifo in self.downstream)
+            return any(fifo.free for fifo in self._lane(packet))
         return not self.to_core or self.free_ejections > 0
 
     def _choose(self) -> Fifo | None:
-        allowed = [fifo for fifo in self.wishes if self.lock.admits(fifo.packets[0])]
+        allowed = [
+            fifo
+            for fifo in self.wishes
+            if self._is_unlocked_for(fifo.packets[0]) and self._has_room(fifo.packets[0])
+        ]
         if self._wiring.fifo_arbitration:
             return min(allowed, key=lambda fifo: (fifo.wish_tick, fifo.id), default=None)
         return min(allowed, key=lambda fifo: (fifo.id <= self._last_fifo, fifo.id), default=None)
@@ -68,7 +84,8 @@ class Link:
         flits = max(1, ceil_div(packet.wire_bytes, int(self._wiring.link_bytes[self.row])))
         self.wishes.remove(fifo)
         self._last_fifo = fifo.id
-        self._lock_for(packet)
+        if self._wiring.locked and packet.is_message:
+            self.lock.pass_data(packet)
         self._count(packet, flits, now - fifo.wish_tick)
         if fifo.feeder is None:
             clock.fire(packet.left, now + flits, Phase.EVENTS)
@@ -86,7 +103,7 @@ class Link:
 
     def _move_head(self, packet: Packet) -> Steps:
         """Takes a slot of the roomiest FIFO downstream; the head gets there after the delay."""
-        fifo = max(self.downstream, key=lambda fifo: (fifo.free, -fifo.id))
+        fifo = max(self._lane(packet), key=lambda fifo: (fifo.free, -fifo.id))
         assert fifo.free
         fifo.free -= 1
         yield self._clock.after(self._ticks)
@@ -94,19 +111,14 @@ class Link:
 
     def _tail_left(self, fifo: Fifo) -> None:
         fifo.packets.popleft()
-        self.lock.tail_left()
+        if self.lock.tail_left():
+            self._fabric.unlocked()
         if fifo.feeder is not None:
             assert fifo.free is not None
             fifo.free += 1
             fifo.feeder.look()
         if fifo.packets:
             self._fabric.wish(fifo)
-
-    def _lock_for(self, packet: Packet) -> None:
-        if packet.role == MESSAGE and self._wiring.locked:
-            self.lock.take_for_message(packet)
-        elif packet.role == ACKNOWLEDGE and self._wiring.lock_ack:
-            self.lock.take_for_acknowledge(packet)
 
     def _count(self, packet: Packet, flits: int, waited: int) -> None:
         now = self._clock.now

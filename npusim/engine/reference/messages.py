@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from npusim.engine.reference.clock import Bell, Clock, Phase, Steps
 from npusim.engine.reference.ledger import Ledger
 from npusim.engine.reference.network import Network
-from npusim.engine.reference.packet import ACKNOWLEDGE
 from npusim.engine.tables import REQUEST_NETWORK, RESPONSE_NETWORK, SEND, Tasks, Wiring
 
 
@@ -36,7 +35,8 @@ class Messages:
             for task in range(len(tasks))
             if tasks.kind[task] == SEND
         }
-        self._offices = [AcknowledgeOffice(clock, self._acknowledge) for _ in wiring.port_num]
+        self._office = AcknowledgeOffice(clock, self._acknowledge)
+        network.on_unlock = self._office.look
 
     def post(self, recv: int) -> None:
         """A RECV is ready."""
@@ -56,8 +56,7 @@ class Messages:
         message = self.of_send[send]
         message.bytes_left -= num_bytes
         if message.bytes_left == 0 and self._wiring.lock_ack:
-            sender = int(self._tasks.core[send])
-            self._network.unlock_path(self._acknowledge_source(message), sender, send)
+            self._network.unlock_way(*self._acknowledge_way(message), send)
         self._consider(message)
 
     def _consider(self, message: Message) -> None:
@@ -65,7 +64,7 @@ class Messages:
         if message.posted and message.bytes_left == 0:
             self._ledger.end_task(message.recv)
         elif message.posted and message.requested and not message.acknowledged:
-            self._offices[int(self._tasks.core[message.recv])].add(message)
+            self._office.add(message)
 
     def _carry_request(self, message: Message, source: int) -> Steps:
         receiver = int(self._tasks.core[message.recv])
@@ -76,40 +75,61 @@ class Messages:
         message.requested = True
         self._consider(message)
 
-    def _acknowledge(self, message: Message) -> None:
+    def _acknowledge(self, message: Message) -> bool:
+        """Sends the acknowledge, unless it must wait for locks."""
+        ways = [self._acknowledge_way(message), self._data_way(message)]
+        if self._wiring.lock_ack and not self._network.lock_ways(
+            ways, message.send, message.bytes_left
+        ):
+            return False
         message.acknowledged = True
         self._clock.start(self._carry_acknowledge(message))
+        return True
 
     def _carry_acknowledge(self, message: Message) -> Steps:
-        sender = int(self._tasks.core[message.send])
-        packet = self._network.packet(message.send, RESPONSE_NETWORK, sender, role=ACKNOWLEDGE)
-        self._network.send(packet, self._acknowledge_source(message))
+        source, sender = self._acknowledge_way(message)
+        packet = self._network.packet(message.send, RESPONSE_NETWORK, sender)
+        self._network.send(packet, source)
         yield packet.arrived
         self._network.free_ejection(packet)
         assert message.on_acknowledge is not None
         message.on_acknowledge()
 
-    def _acknowledge_source(self, message: Message) -> int:
-        receiver = int(self._tasks.core[message.recv])
-        return int(self._wiring.core_source[receiver, RESPONSE_NETWORK, -1])
+    def _acknowledge_way(self, message: Message) -> tuple[int, int]:
+        """Source FIFO and node of the acknowledge."""
+        sender, receiver = (int(self._tasks.core[t]) for t in (message.send, message.recv))
+        return int(self._wiring.core_source[receiver, RESPONSE_NETWORK, -1]), sender
+
+    def _data_way(self, message: Message) -> tuple[int, int]:
+        """Source FIFO and node of the data."""
+        sender, receiver = (int(self._tasks.core[t]) for t in (message.send, message.recv))
+        engine = self._tasks.queue_engine[self._tasks.queue[message.send]]
+        return int(self._wiring.core_source[sender, RESPONSE_NETWORK, engine]), receiver
 
 
 class AcknowledgeOffice:
-    """A core's sender of acknowledges: all of a tick in the order of their SENDs (phase D)."""
+    """Sends acknowledges in phase D: those due first, then in the order of their SENDs.
 
-    def __init__(self, clock: Clock, acknowledge: Callable[[Message], None]):
-        self._acknowledge = acknowledge
-        self._due: list[Message] = []
+    One that may not go yet is tried again when a lock has been released.
+    """
+
+    def __init__(self, clock: Clock, acknowledge: Callable[[Message], bool]):
+        self._clock, self._acknowledge = clock, acknowledge
+        self._due: list[tuple[int, int, Message]] = []  # tick, SEND
         self._bell = Bell(clock, Phase.ACKNOWLEDGES)
         clock.start(self._run())
 
     def add(self, message: Message) -> None:
-        self._due.append(message)
+        """An acknowledge is due."""
+        self._due.append((self._clock.now, message.send, message))
+        self.look()
+
+    def look(self) -> None:
+        """Something has changed: the acknowledges that are due are tried."""
         self._bell.ring()
 
     def _run(self) -> Steps:
         while True:
             yield from self._bell.wait()
-            for message in sorted(self._due, key=lambda message: message.send):
-                self._acknowledge(message)
-            self._due.clear()
+            due = sorted(self._due, key=lambda entry: entry[:2])
+            self._due = [entry for entry in due if not self._acknowledge(entry[2])]

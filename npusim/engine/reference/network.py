@@ -1,6 +1,6 @@
 """The NoC: packets that enter a source FIFO → when they leave it and when they arrive."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from npusim.engine.reference.clock import Clock
 from npusim.engine.reference.counters import Bytes
@@ -16,17 +16,18 @@ class Network:
         self._clock, self._wiring = clock, wiring
         self.moved = Bytes(wiring.num_links)
         self.links = [Link(clock, wiring, row, self) for row in range(wiring.num_links)]
+        self.on_unlock: Callable[[], None] = lambda: None  # called when a lock has been released
         self._fifos: list[Fifo] = []
         for link in self.links:
             self._add_downstream(link)
         for _ in wiring.source_link:
             self._fifos.append(Fifo(len(self._fifos), None, NONE, None))
 
-    def packet(self, task: int, network: int, node: int, payload: int = 0, **lock) -> Packet:
+    def packet(self, task: int, network: int, node: int, payload: int = 0, **more) -> Packet:
         """A new packet; without payload it is a header only."""
         clock, wire_bytes = self._clock, payload + self._wiring.header_bytes
         return Packet(
-            task, network, node, payload, wire_bytes, clock.event(), clock.event(), **lock
+            task, network, node, payload, wire_bytes, clock.event(), clock.event(), **more
         )
 
     def send(self, packet: Packet, source: int) -> None:
@@ -52,11 +53,26 @@ class Network:
         link.free_ejections += 1
         link.look()
 
-    def unlock_path(self, source: int, node: int, owner: int) -> None:
-        """Releases the links that an acknowledge has locked from a source FIFO to a node."""
+    def lock_ways(self, ways: list[tuple[int, int]], owner: int, num_bytes: int) -> bool:
+        """Locks all links of some ways, each from a source FIFO to a node, for a message; or none,
+        and says so, when one of them is locked."""
+        links = [link for source, node in ways for link in self._path(source, node)]
+        if any(link.lock.owner is not None for link in links):
+            return False
+        for link in links:
+            link.lock.take(owner, num_bytes)
+        return True
+
+    def unlock_way(self, source: int, node: int, owner: int) -> None:
+        """Releases the links from a source FIFO to a node that are still locked for a message."""
         for link in self._path(source, node):
-            link.lock.release(owner)
-            link.look()
+            if link.lock.release(owner):
+                link.look()
+                self.unlocked()
+
+    def unlocked(self) -> None:
+        """Some link has been released."""
+        self.on_unlock()
 
     def _path(self, source: int, node: int) -> Iterator[Link]:
         link = self.links[int(self._wiring.source_link[source - self._first_source])]

@@ -11,8 +11,6 @@ import simpy
 if TYPE_CHECKING:
     from npusim.engine.reference.link import Link
 
-CONTROL, MESSAGE, ACKNOWLEDGE = "control or memory", "message", "acknowledge"
-
 
 @dataclass(eq=False)
 class Packet:
@@ -25,9 +23,12 @@ class Packet:
     wire_bytes: int  # payload and header
     left: simpy.Event
     arrived: simpy.Event
-    role: str = CONTROL  # what it means to locks
-    message_bytes: int = 0  # of the whole message
+    message_bytes: int = 0  # of the whole message whose data it is, 0: it is no message's data
     at_link: Link | None = None  # by which it came to its node
+
+    @property
+    def is_message(self) -> bool:
+        return self.message_bytes > 0
 
 
 @dataclass(eq=False)
@@ -48,25 +49,25 @@ class Lock:
     def __init__(self) -> None:
         self.owner: int | None = None
         self._bytes_left = 0
-        self._for_acknowledge = False
 
-    def admits(self, packet: Packet) -> bool:
-        return self.owner is None or self.owner == packet.task
+    def take(self, owner: int, num_bytes: int) -> None:
+        """From now on the link belongs to a message of so many bytes."""
+        assert self.owner is None or self.owner == owner
+        self.owner, self._bytes_left = owner, num_bytes
 
-    def take_for_message(self, packet: Packet) -> None:
-        """Held from the first packet of a message until the tail of its last has left."""
+    def pass_data(self, packet: Packet) -> None:
+        """A packet of a message goes by; the first takes the lock if nothing has before."""
         if self.owner is None:
-            self.owner, self._bytes_left = packet.task, packet.message_bytes
+            self.take(packet.task, packet.message_bytes)
         self._bytes_left -= packet.payload
 
-    def take_for_acknowledge(self, packet: Packet) -> None:
-        """Held until `release`, when the receiver has the message's data."""
-        self.owner, self._for_acknowledge = packet.task, True
+    def tail_left(self) -> bool:
+        """Releases the lock if that was the tail of the message's last packet."""
+        return self._bytes_left == 0 and self.owner is not None and self.release(self.owner)
 
-    def tail_left(self) -> None:
-        if self.owner is not None and not self._for_acknowledge and self._bytes_left == 0:
-            self.owner = None
-
-    def release(self, owner: int) -> None:
-        if self.owner == owner:
-            self.owner, self._for_acknowledge = None, False
+    def release(self, owner: int) -> bool:
+        """Releases the lock if it is this message's; says whether it was."""
+        if self.owner != owner:
+            return False
+        self.owner = None
+        return True
