@@ -106,7 +106,8 @@ def load_scenario(
 
 
 def resolve(scenario: Scenario) -> Setup:
-    """Loads the chip and the model of a scenario; checks that its cores and memory exist there.
+    """Loads the chip and the model of a scenario; checks that its cores and memory exist there,
+    and that nothing is asked of the model that it does not have.
 
     Raises SpecError as the loaders do.
     """
@@ -116,6 +117,7 @@ def resolve(scenario: Scenario) -> Setup:
         model = load_model(scenario.model, scenario.model_overrides, "--set model.")
     _check_cores(scenario, hardware)
     _check_memory(scenario, hardware)
+    _check_parallel(scenario, model)
     return Setup(scenario, hardware, model)
 
 
@@ -234,3 +236,18 @@ def _check_memory(scenario: Scenario, hardware: Hardware) -> None:
     for core in map(hardware.core_id, work.cores or (work.core,)):
         if core not in served:
             raise SpecError(f"workload.memory must serve core {core}; {memory.name} does not")
+
+
+def _check_parallel(scenario: Scenario, model: "Model | None") -> None:
+    """Keys that would have no effect are refused: experts, MLA, a grid that nothing uses."""
+    parallel, name = scenario.parallel, model.name if model else "the workload"
+    if parallel.ep > 1 and not (model and model.moe):
+        raise SpecError(f"must be 1, as {name} has no experts, not {parallel.ep}", "parallel.ep")
+    if parallel.mla != "auto" and not (model and model.mla):
+        raise SpecError(
+            f"must be auto, as {name} has no latent attention, not {parallel.mla!r}", "parallel.mla"
+        )
+    if parallel.grid and parallel.partition not in ("auto", "mnk"):
+        raise SpecError(
+            f"is for partition mnk (or auto), not {parallel.partition!r}", "parallel.grid"
+        )

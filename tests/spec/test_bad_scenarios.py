@@ -223,6 +223,27 @@ def test_keys_that_contradict_one_another(folder, overrides, text):
         resolve(load_scenario(None, overrides))
 
 
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("ep=8", "parallel.ep: must be 1, as llama-3.1-8b has no experts, not 8"),
+        ("mla=absorbed", "parallel.mla: must be auto, as llama-3.1-8b has no latent attention, "
+         "not 'absorbed'"),
+        ("{grid: [8, 8], partition: k}", "parallel.grid: is for partition mnk (or auto), not 'k'"),
+    ],
+)  # fmt: skip
+def test_keys_without_effect_are_refused(override, error):
+    text = f"parallel={override}" if override[0] == "{" else f"parallel.{override}"
+    with pytest.raises(SpecError) as caught:
+        resolve(load_scenario(None, [text]))
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize("key", ["ep=8", "mla=absorbed"])
+def test_keys_of_models_that_have_them_are_taken(key):
+    assert resolve(load_scenario(None, ["model=deepseek-v3", f"parallel.{key}"]))
+
+
 def test_memory_must_serve_the_core():
     overrides = ["hw=npu_hetero_pd", "workload={kind: memory, bytes: 64, core: [7, 7]}"]
     with pytest.raises(SpecError, match=r"memory must serve core 63; hbm_prefill does not"):
