@@ -126,13 +126,16 @@ class Emission:
         after: list[int],
         tensor: str = "",
         first_unit: int = array_unit(0),
+        ready: Sequence[int] = (),
     ) -> list[int]:
-        """Loads, computations, stores of `tiles` on one core; returns what consumers wait for."""
+        """Loads, computations, stores of `tiles` on one core; returns what consumers wait for.
+        `ready`: for each tile the task that brings its weights, where it is there already."""
         last: dict[int, int] = {}
         stores: list[int] = []
         earlier: list[list[int]] = []
-        for tile in tiles:
+        for index, tile in enumerate(tiles):
             loads = self._tile_loads(core, tile, row, after, earlier, tensor)
+            loads += ready[index : index + 1]
             tasks = []
             for array, (cycles, sram_bytes, flops) in enumerate(tile.computes):
                 unit = VECTOR_UNIT if tile.on_vector else first_unit + array

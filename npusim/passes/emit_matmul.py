@@ -101,14 +101,15 @@ class _Ring:
 
     def go_round(self, piece: int) -> None:
         ranks = range(len(self.emission.cores))
-        held = [self._load(rank, piece) for rank in ranks]
+        own = [self._load(rank, piece) for rank in ranks]
+        held = own
         for step in range(len(self.part.blocks)):
             arrived: Ranks = [[] for _ in ranks]
             sends: Ranks = [[] for _ in ranks]
             if step < len(self.part.blocks) - 1:
                 self._pass_on(step, piece, held, sends, arrived)
             for rank in ranks:
-                computed = self._compute(rank, step, piece, held[rank])
+                computed = self._compute(rank, step, piece, held[rank], own[rank])
                 self.done[rank] = computed or self.done[rank]
                 self.freed[rank] = computed + sends[rank]
                 core = self.emission.cores[rank]
@@ -118,21 +119,47 @@ class _Ring:
 
     def _loaded(self, rank: int, piece: int) -> int:
         """Bytes of a piece of the rank's own block, the bias with the first one."""
-        k = self.part.shapes[rank][1]
-        bias = self.part.weights[rank] - k * self.part.blocks[self.place[rank]]
-        elements = k * self.width(rank, 0, piece) + (bias if piece == 0 else 0)
+        bias = self._bias(rank) if piece == 0 else 0
+        elements = self.part.shapes[rank][1] * self.width(rank, 0, piece) + bias
         return bits_to_bytes(elements, self.emission.cores[rank].cost.weight_bits)
 
+    def _bias(self, rank: int) -> int:
+        held = self.part.shapes[rank][1] * self.part.blocks[self.place[rank]]
+        return self.part.weights[rank] - held
+
+    def _tiles(self, rank: int, step: int, piece: int, streams: Streams) -> tuple[Tile, ...]:
+        core = self.emission.cores[rank]
+        m, k, _ = self.part.shapes[rank]
+        return tile_gemm(
+            m, k, self.width(rank, step, piece), core.cost, core.buffers, streams,
+            self._bias(rank) if piece == 0 and streams.weights else 0,
+        )  # fmt: skip
+
     def _load(self, rank: int, piece: int) -> list[int]:
+        """Loads of the tiles of the rank's own block, when there is room for all of it."""
         core, name = self.emission.cores[rank], self.part.op.name
-        if name not in core.plan.weights:
+        total = self._loaded(rank, piece)
+        if name not in core.plan.weights or not total:
             return []
-        offset = sum(self._loaded(rank, earlier) for earlier in range(piece))
-        task = core.load_weight(
-            self.emission.builder, self.row, name, offset, self._loaded(rank, piece)
-        )
-        self.emission.touch(task, core, name, self.part.op.layer)
-        return [task]
+        region, builder = core.plan.weights[name], self.emission.builder
+        address = region.address + sum(self._loaded(rank, earlier) for earlier in range(piece))
+        waits = core.weights.reserve(total)
+        loads = []
+        for size in self._load_sizes(rank, piece, total):
+            task = builder.load(
+                core.core, self.row, region.memory_id, address, size, waits,
+                engine=core.load_engine,
+            )  # fmt: skip
+            self.emission.touch(task, core, name, self.part.op.layer)
+            address, waits = address + size, []  # the queue keeps them in order
+            loads.append(task)
+        return loads
+
+    def _load_sizes(self, rank: int, piece: int, total: int) -> list[int]:
+        """In tiles where nothing runs before, behind which the load could hide: smaller GEMMs take
+        longer in all."""
+        sizes = [tile.weight_bytes for tile in self._tiles(rank, 0, piece, Streams())]
+        return [total] if self.after[rank] or sum(sizes) != total else sizes
 
     def _pass_on(self, step: int, piece: int, held: Ranks, sends: Ranks, arrived: Ranks) -> None:
         cores = self.emission.cores
@@ -149,14 +176,19 @@ class _Ring:
                 sends[rank].append(send)
                 arrived[receiver].append(recv)
 
-    def _compute(self, rank: int, step: int, piece: int, held: list[int]) -> list[int]:
-        core = self.emission.cores[rank]
-        m, k, _ = self.part.shapes[rank]
+    def _compute(
+        self, rank: int, step: int, piece: int, held: list[int], loads: list[int]
+    ) -> list[int]:
+        """The GEMM of a step; the rank's own block, when inputs do not stream, tile by tile as it
+        is loaded."""
+        core, after = self.emission.cores[rank], self.after[rank]
         streams = _streams(self.emission, self.part, rank)
-        streams = Streams(False, streams.inputs, streams.outputs)
-        width = self.width(rank, step, piece)
-        tiles = tile_gemm(m, k, width, core.cost, core.buffers, streams)
-        return self.emission.run_tiles(core, tiles, self.row, held + self.after[rank])
+        if step == 0 and len(loads) > 1 and not streams.inputs:
+            tiles = self._tiles(rank, 0, piece, Streams(True, False, streams.outputs))
+            loaded = [replace(tile, weight_bytes=0) for tile in tiles]
+            return self.emission.run_tiles(core, loaded, self.row, after, ready=loads)
+        tiles = self._tiles(rank, step, piece, Streams(False, streams.inputs, streams.outputs))
+        return self.emission.run_tiles(core, tiles, self.row, held + after)
 
 
 # ---- mixture of experts -------------------------------------------------------------------------
