@@ -44,19 +44,17 @@ def rank_blocks(
 ) -> tuple[Block, ...]:
     """Blocks of all requests on one rank, in order; small ones of many requests are joined."""
     blocks: list[Block] = []
-    offset = 0
-    for new, attended, pairs in qk.slices:
-        per_row, size = 0, 0
+    for index, (new, attended, pairs) in enumerate(qk.slices):
+        offset, loaded, per_row = 0, 0, 0
         if shape is not None:
             read = qk.kv_read_elements + av.kv_read_elements
             per_row = read // sum(a for _, a, _ in qk.slices)
-            size = rank_bytes(shape, heads, rank, attended * shape.row_elements, kv_bits)
-        loaded = 0
+            before = shape.starts[index] * shape.row_elements
+            offset = rank_bytes(shape, heads, rank, before, kv_bits)
         if shape is not None and per_row:
             loaded = rank_bytes(shape, heads, rank, (attended - new) * per_row, kv_bits)
         parts = heads.context[rank][1]
         blocks += _request_blocks(new, attended, pairs, parts, offset, loaded, kv_window_bytes)
-        offset += size
     return tuple(_joined(blocks, kv_window_bytes // 2))
 
 

@@ -6,6 +6,7 @@ rows it attends to; what the plan keeps in the scratchpad is its front part.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 from npusim.graph.ir import Op
 from npusim.passes.core_state import CoreState
@@ -19,10 +20,12 @@ LATENT_ROLES = ("kv_down",)  # one latent for all heads, held by every rank
 
 @dataclass(frozen=True)
 class CacheShape:
-    """A layer's cache: elements written a token, its requests, and whether heads divide a row."""
+    """A layer's cache: elements written a token, its requests, the row at which each one's context
+    starts, and whether heads divide a row."""
 
     row_elements: int
     slices: tuple[tuple[int, int, int], ...]
+    starts: tuple[int, ...]
     latent: bool
 
     @property
@@ -30,8 +33,9 @@ class CacheShape:
         return sum(attended for _, attended, _ in self.slices)
 
 
-def cache_shape(ops: list[Op]) -> CacheShape | None:
-    """The cache of the layer that `ops` make up; None when it has no attention."""
+def cache_shape(ops: list[Op], starts: tuple[int, ...] = ()) -> CacheShape | None:
+    """The cache of the layer that `ops` make up; None when it has no attention. `starts`: of a part
+    of a batch, whose requests have places of their own in the whole batch's cache."""
     qk = next((op for op in ops if op.kind == "qk"), None)
     writers = [op for op in ops if op.kv_write_elements]
     if qk is None or not writers:
@@ -39,7 +43,8 @@ def cache_shape(ops: list[Op]) -> CacheShape | None:
     tokens = sum(new for new, _, _ in qk.slices)
     elements = sum(op.kv_write_elements for op in writers) // tokens
     latent = any(op.role in LATENT_ROLES for op in writers)
-    return CacheShape(elements, qk.slices, latent)
+    rows = accumulate((attended for _, attended, _ in qk.slices[:-1]), initial=0)
+    return CacheShape(elements, qk.slices, starts or tuple(rows), latent)
 
 
 @lru_cache(maxsize=4096)
@@ -82,11 +87,10 @@ def load_context(emission: Emission, part: Part, rank: int, row: int) -> list[in
     assert heads is not None and shape is not None
     each = op.kv_read_elements // shape.rows
     loads: list[int] = []
-    offset = 0
-    for new, attended, _ in shape.slices:
+    for start, (new, attended, _) in zip(shape.starts, shape.slices, strict=True):
+        offset = rank_bytes(shape, heads, rank, start * shape.row_elements, core.cost.kv_bits)
         size = rank_bytes(shape, heads, rank, (attended - new) * each, core.cost.kv_bits)
         loads += load_rows(emission, core, op.layer, row, offset, size, [])
-        offset += rank_bytes(shape, heads, rank, attended * shape.row_elements, core.cost.kv_bits)
     return loads
 
 
@@ -107,12 +111,13 @@ def store_new_rows(emission: Emission, part: Part, rank: int, row: int, after: l
     request = rank_bytes(shape, heads, rank, attended * shape.row_elements, bits)
     own = rank_bytes(shape, heads, rank, new * shape.row_elements, bits)
     resident = core.kv_resident_bytes[op.layer]
-    everything = rank_bytes(shape, heads, rank, shape.rows * shape.row_elements, bits)
+    start = rank_bytes(shape, heads, rank, shape.starts[0] * shape.row_elements, bits)
+    everything = core.kv_bytes[op.layer]
     left = total * (everything - resident) // everything  # the rest stays in the scratchpad
     if left <= 0:
         return
     count = ceil_div(left, own)
-    address = core.kv_address[op.layer] + max(resident, request - own)
+    address = core.kv_address[op.layer] + max(resident, start + request - own)
     strided = count > 1 and resident == 0 and len(set(shape.slices)) == 1
     task = emission.builder.store(
         core.core, row, core.kv_memory_id, address, left, after, engine=core.store_engine,

@@ -82,7 +82,8 @@ def partition(graph: nx.DiGraph, scheme: Scheme, stages: list[range]) -> list[St
     parts = cut_graph(graph, scheme)
     check_parts(graph, parts, scheme.tp)
     ops = ops_in_order(graph)
-    works = [_stage_work(tuple(own), parts, scheme) for own in _ops_by_stage(ops, stages)]
+    starts = graph.graph.get("kv_starts", {})
+    works = [_stage_work(tuple(own), parts, scheme, starts) for own in _ops_by_stage(ops, stages)]
     assert sum(len(work.ops) for work in works) == len(ops)
     return works
 
@@ -99,12 +100,17 @@ def _ops_by_stage(ops: list[Op], stages: list[range]) -> list[list[Op]]:
     return found
 
 
-def _stage_work(ops: tuple[Op, ...], parts: Mapping[str, Part], scheme: Scheme) -> StageWork:
+def _stage_work(
+    ops: tuple[Op, ...],
+    parts: Mapping[str, Part],
+    scheme: Scheme,
+    starts: Mapping[int, tuple[int, ...]],
+) -> StageWork:
     by_layer: dict[int, list[Op]] = {}
     for op in ops:
         by_layer.setdefault(op.layer, []).append(op)
     caches: dict[int, CacheShape | None] = {
-        layer: cache_shape(own) for layer, own in by_layer.items()
+        layer: cache_shape(own, starts.get(layer, ())) for layer, own in by_layer.items()
     }
     return StageWork(ops, parts, caches, scheme)
 

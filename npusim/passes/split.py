@@ -5,6 +5,7 @@ Assumes that routing stays balanced in every part, and that the requests which s
 """
 
 from dataclasses import replace
+from itertools import accumulate
 
 import networkx as nx
 
@@ -33,7 +34,10 @@ def replicas(graph: nx.DiGraph, dp: int) -> list[nx.DiGraph]:
         chosen = range(first, first + count)
         parts.append(tuple((0, s[0] if i in chosen else 0) for i, s in enumerate(slices)))
         first += count
-    return [_take(graph, slices, spans) for spans in parts]
+    taken = [_take(graph, slices, spans) for spans in parts]
+    for replica in taken:
+        del replica.graph["kv_starts"]  # a replica's cache is its own
+    return taken
 
 
 def micro_batches(graph: nx.DiGraph, count: int) -> list[nx.DiGraph]:
@@ -94,8 +98,10 @@ def _window(new: int, context: int, pairs: int) -> int:
 
 
 def _take(graph: nx.DiGraph, slices: Slices, spans: Spans) -> nx.DiGraph:
-    """The same graph with every op cut down to the tokens in `spans`."""
+    """The same graph with every op cut down to the tokens in `spans`. Its `kv_starts` maps a layer
+    to the rows of the whole batch's cache that stand before each of its own requests."""
     taken = graph.copy()
+    taken.graph["kv_starts"] = _kv_starts(graph, spans)
     tokens = sum(new for new, _, _ in slices)
     own = sum(last - first for first, last in spans)
     ends = [b == new and b > a for (new, _, _), (a, b) in zip(slices, spans, strict=True)]
@@ -110,6 +116,17 @@ def _take(graph: nx.DiGraph, slices: Slices, spans: Spans) -> nx.DiGraph:
         share = (samples, sampled) if op.name in tail else (own, tokens)
         taken.nodes[op.name]["op"] = _cut_op(op, share, spans)
     return taken
+
+
+def _kv_starts(graph: nx.DiGraph, spans: Spans) -> dict[int, tuple[int, ...]]:
+    starts = {}
+    for op in (graph.nodes[name]["op"] for name in graph.nodes):
+        if op.kind == "qk":
+            before = accumulate((attended for _, attended, _ in op.slices), initial=0)
+            starts[op.layer] = tuple(
+                row for row, (first, last) in zip(before, spans, strict=False) if last > first
+            )
+    return starts
 
 
 def _tail(graph: nx.DiGraph) -> set[str]:

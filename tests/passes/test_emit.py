@@ -99,6 +99,28 @@ def test_context_is_loaded_and_new_rows_are_stored(tp):
     assert graph_sum(graph, "kv_write_elements") == 4 * 3 * row_bytes // 2
 
 
+@pytest.mark.parametrize("dp", [1, 2])
+def test_every_request_has_its_own_place_in_the_cache(dp):
+    """Also where micro-batches read them one after the other."""
+    batch = (Slice(1, 4000), Slice(1, 3000), Slice(1, 2000), Slice(1, 1000))
+    _, program = lowered(batch, tp=2, dp=dp, micro_batches=2)
+    reads = (program.kind == LOAD) & (op_kinds(program) == "qk")
+    for core in np.unique(program.core):
+        rows = np.flatnonzero(reads & (program.core == core))
+        order = rows[np.argsort(program.address[rows])]
+        ends = program.address[order] + program.bytes[order]
+        assert (program.address[order][1:] >= ends[:-1]).all()
+
+
+@pytest.mark.parametrize("tp", [1, 4])
+def test_equal_layers_keep_equal_parts_of_the_cache(tp):
+    _, program = lowered(decode(1, 4000), chip(1.0), tp=tp)
+    layers = np.array([op.layer for op in program.ops])[program.op]
+    reads = (program.kind == LOAD) & (op_kinds(program) == "qk")
+    loads = [program.bytes[reads & (layers == layer)].sum() for layer in range(4)]
+    assert len(set(loads)) == 1 and sum(row["sram_kv_bytes"] for row in program.placed) > 0
+
+
 def test_kv_heads_that_are_replicated_are_loaded_by_every_holder():
     few = {"num_key_value_heads": 2}
     _, program = lowered(decode(1, 4000), model=few, tp=4)
@@ -219,6 +241,17 @@ def test_the_weights_of_a_gemm_come_from_memory(partition):
     program = lower(build_gemm(256, 1024, 2048), chip(64), parallel, "ring", Dtypes())
     assert loaded(program, ("matmul",)) == 2 * 1024 * 2048
     assert flops_of(program) == 2 * 256 * 1024 * 2048
+
+
+@pytest.mark.parametrize("partition", ["mn", "mnk"])
+def test_a_rank_computes_with_the_first_tile_of_its_block_while_others_load(partition):
+    parallel = Parallel(tp=4, partition=partition)
+    program = lower(build_gemm(256, 1024, 2048), chip(64), parallel, "ring", Dtypes())
+    for core in np.unique(program.core):
+        first = np.flatnonzero((program.kind == COMPUTE) & (program.core == core))[0]
+        waits = program.deps[program.dep_start[first] : program.dep_start[first + 1]]
+        assert (program.kind[waits] == LOAD).sum() == 1
+        assert program.bytes[waits].max() <= 2 * 1024 * 2048 // 4 // 4
 
 
 def test_without_a_memory_the_weights_of_a_gemm_are_in_the_scratchpad():
