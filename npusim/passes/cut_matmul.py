@@ -69,7 +69,7 @@ def _row_half(op: Op, around: Around) -> Part:
     else:
         need(op, op.k, scheme.tp, "rows")
         depths = shards(op.k, scheme.tp)
-    kind, kept = "all_reduce", ()
+    kind, kept = "all_reduce", tuple[int, ...]()
     if around.sequence:
         kind, kept = "reduce_scatter", tuple(rows * op.n for rows in around.token_shards(op.m))
     reduced = Comm(kind, scheme.everyone, (op.m * op.n,), unit=op.n)

@@ -1,12 +1,13 @@
 """A layer's Parts on the cores of one group → its estimated time, a roofline with α-β collectives.
 
-The estimate is max(array cycles, memory, rotating weights) + vector work + collectives (closed
-forms of npusim.cost.collective, the serial bytes times the messages on the busiest link, and the
-additions of a reduction). Assumes that every rank takes as long as the slowest, and that every rank
-attends like the first.
+The estimate is the larger of what weights and KV take from memory, which is fetched ahead, and
+max(array cycles, rotating weights) + vector work + collectives (closed forms of
+npusim.cost.collective, the serial bytes times the messages on the busiest link, and the additions
+of a reduction) + activations that go through memory. Assumes that every rank takes as long as the
+slowest, and that every rank attends like the first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from npusim.cost.collective import Cost, collective_cost, collective_ps
 from npusim.cost.vector import vector_cycles
 from npusim.passes.attention_blocks import attention_cycles
 from npusim.passes.demand import activation_room, live_elements, windows_bytes
+from npusim.passes.emit_kv import cache_shape, rank_bytes
 from npusim.passes.fabric import Fabric, fabric_of, rectangle
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
@@ -53,11 +55,12 @@ class Estimate:
     rotation_ps: int = 0
     vector_ps: int = 0
     collectives_ps: int = 0
+    spills_ps: int = 0
 
     @cached_property
     def total_ps(self) -> int:
-        overlapped = max(self.arrays_ps, self.memory_ps, self.rotation_ps)
-        return overlapped + self.vector_ps + self.collectives_ps
+        own = max(self.arrays_ps, self.rotation_ps) + self.vector_ps
+        return max(self.memory_ps, own + self.collectives_ps + self.spills_ps)
 
     @cached_property
     def work_ps(self) -> int:
@@ -90,7 +93,7 @@ def estimate(
 ) -> Estimate:
     """Estimated times of `parts` on `cores` (by rank); `streams`: weights come from memory."""
     limit = _spill_limit(parts, scheme, chip)
-    total = _attention(parts, chip)
+    total = _attention(parts, chip, streams)
     paths: dict[Groups, tuple[int, int]] = {}
 
     def path(groups: Groups) -> tuple[int, int]:
@@ -130,12 +133,17 @@ def _work(part: Part, chip: Chip, streams: bool, limit: int) -> Estimate:
     if part.share and (part.op.vector_ops or part.op.sfu_ops):
         vector = max(vector_cost(part.op, a, b, cost)[0] for a, b in set(part.share))
     moved = bits_to_bytes(max(part.weights, default=0), cost.weight_bits) if streams else 0
-    moved += _spilled_bytes(part, cost.activation_bits, limit)
+    spilled = _spilled_bytes(part, cost.activation_bits, limit)
     return Estimate(
         arrays_ps=cycles_to_ps(_array_cycles(part, cost), chip.khz),
-        memory_ps=transfer_ps(moved, chip.memory_gb_s) if chip.memory_gb_s else 0,
+        memory_ps=_memory_ps(moved, chip),
         vector_ps=cycles_to_ps(vector, chip.khz),
+        spills_ps=_memory_ps(spilled, chip),
     )
+
+
+def _memory_ps(num_bytes: int, chip: Chip) -> int:
+    return transfer_ps(num_bytes, chip.memory_gb_s) if chip.memory_gb_s else 0
 
 
 def _spill_limit(parts: Sequence[Part], scheme: Scheme, chip: Chip) -> int:
@@ -155,15 +163,21 @@ def _spilled_bytes(part: Part, bits: int, limit: int) -> int:
     return sum(2 * size for size in (bits_to_bytes(s, bits) for s in sizes) if size > limit)
 
 
-def _attention(parts: Iterable[Part], chip: Chip) -> Estimate:
-    """Array work of the first rank's attention, alike in all schemes; softmax is vector work."""
+def _attention(parts: Sequence[Part], chip: Chip, streams: bool) -> Estimate:
+    """Array work and context of the first rank's attention, alike in all schemes; softmax is vector
+    work."""
     by_kind = {part.op.kind: part for part in parts}
     if "qk" not in by_kind:
         return Estimate()
     qk, av = by_kind["qk"], by_kind["av"]
     assert qk.heads is not None
     cycles = attention_cycles(qk.op, av.op, qk.heads, 0, chip.cost)
-    return Estimate(arrays_ps=cycles_to_ps(cycles, chip.khz))
+    shape = cache_shape([part.op for part in parts])
+    context = 0
+    if shape and streams:
+        rows = sum(attended - new for new, attended, _ in shape.slices)
+        context = rank_bytes(shape, qk.heads, 0, rows * shape.row_elements, chip.cost.kv_bits)
+    return Estimate(arrays_ps=cycles_to_ps(cycles, chip.khz), memory_ps=_memory_ps(context, chip))
 
 
 def _array_cycles(part: Part, cost: CoreCost) -> int:
