@@ -95,7 +95,7 @@ def load_scenario(
     or `model.` changes the chip or the model. `hw` and `model` replace the file's, as options do.
     Raises SpecError for anything that is not a valid scenario.
     """
-    file = find("scenario", str(name_or_path or DEFAULT_SCENARIO))
+    file = find("scenario", str(DEFAULT_SCENARIO if name_or_path is None else name_or_path))
     root = read_tree(file, "scenario")
     for key, value in (("hw", hw), ("model", model)):
         if value is not None:

@@ -215,6 +215,8 @@ def test_options_name_themselves(folder):
         load_scenario(model="qwen-4b")
     with pytest.raises(SpecError, match=r"^scenario must .*; did you mean 'quickstart'"):
         load_scenario("quickstrt")
+    with pytest.raises(SpecError, match=r"^scenario must .*, not ''$"):
+        load_scenario("")  # an unset variable of a shell is not a wish for the quickstart
 
 
 @pytest.mark.parametrize(
