@@ -30,18 +30,20 @@ def _queues(arena: Arena, tasks: Tasks, end) -> Iterator[str]:
     for number, queue in enumerate(arena.queues):
         core = tasks.queue_core[number]
         if queue[at.Q_TASK] != at.NIL and queue[at.Q_ENGINE] != at.NIL:
-            yield f"core {core}: {_transfer(tasks, _number(arena, queue[at.Q_TASK]), queue)}"
+            yield f"core {core}: {_transfer(arena, tasks, queue)}"
         elif queue[at.Q_POS] < queue[at.Q_END]:
             task = _number(arena, int(arena.words[queue[at.Q_POS]]))
             needs = _needs(tasks, task, end)
             yield f"core {core}: {KIND[tasks.kind[task]]} task {task} waits for {needs}"
 
 
-def _transfer(tasks: Tasks, task: int, queue) -> str:
+def _transfer(arena: Arena, tasks: Tasks, queue) -> str:
+    task = _number(arena, queue[at.Q_TASK])
     if tasks.kind[task] != SEND:
         return f"{KIND[tasks.kind[task]]} task {task} has units under way"
     receiver = int(tasks.core[tasks.match[task]])
-    why = "is blocked" if queue[at.Q_ANSWERED] else f"waits for core {receiver} to receive"
+    waits = arena.words[at.HANDSHAKE] and not queue[at.Q_ANSWERED]
+    why = f"waits for core {receiver} to receive" if waits else "is blocked"
     return f"send task {task} ({tasks.bytes[task]} B to core {receiver}) {why}"
 
 

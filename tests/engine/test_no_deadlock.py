@@ -15,13 +15,9 @@ MEMORIES = st.sampled_from(["private", "edge", "edge"])
 
 
 def locked_chip(rng: random.Random, memory: str, **protocol) -> Wiring:
-    """Edge memory with one virtual channel for all is promised nothing."""
-    num_vcs = rng.choice([2, 3]) if memory == "edge" else rng.choice([1, 2])
-    crowded = {"packets_per_message": 16, "min_packet_bytes": 16, "dma_outstanding": 8}
+    crowded = {"packets_per_message": 16, "min_packet_bytes": 16, "dma_outstanding": rng.choice([2, 8])}
     grid = rng.choice([(1, 4), (3, 3), (4, 4)])
-    return random_wiring(
-        rng, grid, **crowded, memory=memory, num_vcs=num_vcs, locked=True, **protocol
-    )
+    return random_wiring(rng, grid, **crowded, memory=memory, locked=True, **protocol)
 
 
 def ordered_tasks(rng: random.Random, wiring: Wiring) -> Tasks:
