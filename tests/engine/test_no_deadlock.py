@@ -15,7 +15,11 @@ MEMORIES = st.sampled_from(["private", "edge", "edge"])
 
 
 def locked_chip(rng: random.Random, memory: str, **protocol) -> Wiring:
-    crowded = {"packets_per_message": 16, "min_packet_bytes": 16, "dma_outstanding": rng.choice([2, 8])}
+    crowded = {
+        "packets_per_message": 16,
+        "min_packet_bytes": 16,
+        "dma_outstanding": rng.choice([2, 8]),
+    }
     grid = rng.choice([(1, 4), (3, 3), (4, 4)])
     return random_wiring(rng, grid, **crowded, memory=memory, locked=True, **protocol)
 
