@@ -7,7 +7,46 @@ from typing import IO
 
 import numpy as np
 
-from npusim.program import Program
+# A trace carries its program, so its readers find what a program is made of here.
+from npusim.program import (
+    COMPUTE,
+    FIRST_ARRAY_UNIT,
+    FIRST_DMA_UNIT,
+    KIND_NAMES,
+    LOAD,
+    NONE,
+    RECV,
+    SEND,
+    STORE,
+    SYNC,
+    VECTOR_UNIT,
+    OpRow,
+    Program,
+)
+
+__all__ = [
+    "CHANNEL_KEYS",
+    "COMPUTE",
+    "CORE_KEYS",
+    "FIRST_ARRAY_UNIT",
+    "FIRST_DMA_UNIT",
+    "KIND_NAMES",
+    "LINK_KEYS",
+    "LOAD",
+    "NONE",
+    "RECV",
+    "SEND",
+    "SPAN_DTYPE",
+    "STORE",
+    "SYNC",
+    "VECTOR_UNIT",
+    "Iteration",
+    "OpRow",
+    "Program",
+    "Run",
+    "SpanLog",
+    "Trace",
+]
 
 SPAN_DTYPE = np.dtype(
     [

@@ -25,7 +25,7 @@ TABLE = {
     "simulate": (FOUNDATION | {"graph", "passes", "machine", "spec", "repeat"}, set()),
     "repeat": (FOUNDATION | {"passes"}, {"numpy"}),
     "report": (
-        FOUNDATION | {"spec", "cost"},
+        {"trace", "spec", "cost", "units", "errors"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},
     ),
     "cli": (None, {"typer", "rich"}),

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npusim.program import LOAD, RECV
-from npusim.trace import Trace
+from npusim.trace import LOAD, RECV, Trace
 
 POINTS = 1_000
 RESIDENT_KEYS = ("resident_weight_bytes", "sram_kv_bytes")  # of Program.placed

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from npusim.program import LOAD, RECV, SEND, STORE
 from npusim.report.replace import replacing
 from npusim.report.stalls import CAUSES, run_stalls, stalls_by_trace
 from npusim.report.usage import operators, peak_flops_s, peak_memory_gb_s, summed
-from npusim.trace import Run
+from npusim.trace import LOAD, RECV, SEND, STORE, Run
 from npusim.units import PS_PER_NS, PS_PER_S
 
 if TYPE_CHECKING:

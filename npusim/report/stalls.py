@@ -11,8 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from npusim.program import COMPUTE, LOAD, RECV, SEND, STORE
-from npusim.trace import Iteration, Run, Trace
+from npusim.trace import COMPUTE, LOAD, RECV, SEND, STORE, Iteration, Run, Trace
 
 CAUSES = ("compute", "wait_memory", "wait_noc", "wait_dependency", "idle")
 CLASSES = ((COMPUTE,), (LOAD, STORE), (SEND, RECV))

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npusim.program import (
+from npusim.report.events import Counts, Group, Slices, Timeline, Track
+from npusim.report.lanes import lanes
+from npusim.report.occupancy import occupancy
+from npusim.report.usage import short_name
+from npusim.trace import (
     FIRST_ARRAY_UNIT,
     FIRST_DMA_UNIT,
     KIND_NAMES,
@@ -17,12 +21,10 @@ from npusim.program import (
     SYNC,
     UNITS_PER_CORE,
     VECTOR_UNIT,
+    Iteration,
+    Run,
+    Trace,
 )
-from npusim.report.events import Counts, Group, Slices, Timeline, Track
-from npusim.report.lanes import lanes
-from npusim.report.occupancy import occupancy
-from npusim.report.usage import short_name
-from npusim.trace import Iteration, Run, Trace
 from npusim.units import PS_PER_NS
 
 if TYPE_CHECKING:

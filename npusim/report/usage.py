@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npusim.program import COMPUTE, LOAD, NONE, SEND, STORE, VECTOR_UNIT, OpRow
 from npusim.report.stalls import Stalls
-from npusim.trace import Iteration, Run, Trace
+from npusim.trace import COMPUTE, LOAD, NONE, SEND, STORE, VECTOR_UNIT, Iteration, OpRow, Run, Trace
 
 if TYPE_CHECKING:
     from npusim.spec.load import Setup
