@@ -104,7 +104,7 @@ def shorten(program: Program, keep: int) -> Shortened | None:
     """
     blocks = layer_blocks(program)
     layers = [block.layer for block in blocks if block.layer >= 0]
-    if len(set(layers)) < len(layers):
+    if len(set(layers)) < len(layers) and not _in_turn(program, blocks):
         return None
     stretches = _stretches(program, blocks, keep)
     if not stretches:
@@ -116,6 +116,17 @@ def shorten(program: Program, keep: int) -> Shortened | None:
     cuts = tuple(_cut(stretch, new_index) for stretch in stretches)
     removed = sum(cut.removed * cut.period for cut in cuts)
     return Shortened(_select(program, kept, new_index), cuts, len(layers) - removed)
+
+
+def _in_turn(program: Program, blocks: list[Block]) -> bool:
+    """Whether all layers run on the same cores. Micro-batches in a pipeline of stages do not: their
+    layers overlap, so that their times do not add up."""
+    used = {
+        np.unique(program.core[block.first : block.last]).tobytes()
+        for block in blocks
+        if block.layer >= 0
+    }
+    return len(used) == 1
 
 
 def _stretches(program: Program, blocks: list[Block], keep: int) -> list[Stretch]:

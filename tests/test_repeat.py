@@ -110,12 +110,27 @@ def test_nothing_is_cut_where_layers_differ_or_are_few():
     assert shorten(layered(2), 2) is None
 
 
-def test_layers_that_come_more_than_once_are_left_alone():
+def micro_batches(cores):
+    """Six layers, twice, one half of them on each of `cores`."""
     b = ProgramBuilder()
     for _ in range(2):
+        b.compute(cores[0], 1, b.op("embedding", "embedding"), 3)
         for layer in range(6):
-            b.compute(0, 1, b.op(f"layers.{layer}.ffn", "matmul", layer), 10)
-    assert shorten(b.build(), 2) is None
+            b.compute(cores[layer // 3], 1, b.op(f"layers.{layer}.ffn", "matmul", layer), 10)
+    return b.build()
+
+
+def test_layers_of_micro_batches_that_overlap_are_left_alone():
+    assert shorten(micro_batches((0, 1)), 2) is None
+
+
+def test_layers_of_micro_batches_one_after_the_other_are_cut_in_each():
+    whole = micro_batches((0, 0))
+    shortened = shorten(whole, 2)
+    assert [cut.removed for cut in shortened.cuts] == [4, 4]
+    assert (shortened.kept_layers, shortened.removed_layers) == (4, 8)
+    trace = trace_of(shortened.program)
+    assert trace.makespan_ps + added_ps(shortened, trace)[0] == times_of(whole).max() == 126
 
 
 def test_spread_is_the_difference_between_the_last_two_layers():

@@ -77,7 +77,8 @@ def _spills(planned: Planned) -> str:
         return ""
     return (
         f"activations: tensors of up to {format_bytes(max(sizes))} a core do not fit the "
-        f"scratchpad and go through memory, on {len(sizes)} cores"
+        f"scratchpad and go through memory, on {len(sizes)} cores; more parallel.micro_batches "
+        "make them smaller"
     )
 
 
