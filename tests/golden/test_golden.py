@@ -27,6 +27,10 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     "large core, locked handshake, mnk": ("npu_large_core", "qwen3-1.7b", [
         *TINY, *PREFILL, "parallel.tp=4", "parallel.partition=mnk",
         "hw.noc.flow_control=channel_locked", "hw.noc.protocol=handshake"]),
+    "large core, locks of both ways, k": ("npu_large_core", "qwen3-1.7b", [
+        *TINY, *PREFILL, "parallel.tp=8", "parallel.partition=k",
+        "hw.noc.flow_control=channel_locked", "hw.noc.protocol=handshake",
+        "hw.noc.lock_scope=both"]),
     "edge memory, decode": ("npu_edge_hbm", "qwen3-1.7b", [*TINY, *DECODE, "parallel.tp=8"]),
     "group memory, decode": ("npu_group_hbm", "qwen3-1.7b", [*TINY, *DECODE, "parallel.tp=4"]),
     "four cores, two stages": ("tpuv4_like", "qwen3-1.7b", [
