@@ -14,6 +14,7 @@ def notes_of(mapped: Mapped, planned: Planned) -> list[str]:
         _kv_replicas(work),
         _latent_cache(work),
         _context_split(work),
+        _sequence_parallel(work),
         _repeated_work(mapped),
         _experts(work),
         _spills(planned),
@@ -48,6 +49,12 @@ def _context_split(work: StageWork) -> str:
         f"attention: tp {work.scheme.tp} exceeds {heads.num_heads} heads, so up to {parts} ranks "
         "share a head, each with a part of its context; partial results are merged by messages"
     )
+
+
+def _sequence_parallel(work: StageWork) -> str:
+    if not any(part.op.kind == "norm" and part.kept for part in _parts(work)):
+        return ""
+    return "megatron: sequence-parallel, each rank adds and norms its own tokens"
 
 
 def _repeated_work(mapped: Mapped) -> str:

@@ -47,7 +47,7 @@ def _lower(
     whole = replicas(graph, parallel.dp)
     batches = [micro_batches(g, parallel.micro_batches) for g in whole]
     stages = stages_of(graph, parallel.pp)
-    choice, notes = choose(graph, hardware, parallel, placement, dtypes)
+    choice, notes = choose(batches[0][0], hardware, parallel, placement, dtypes)
     scheme = choice.scheme
     works = [[partition(batch, scheme, stages) for batch in replica] for replica in batches]
     everything = [

@@ -194,6 +194,21 @@ def test_weights_of_the_next_op_load_while_this_one_computes():
         assert {program.ops[op].kind for op in program.op[waits]} <= {"matmul"}
 
 
+@pytest.mark.parametrize(("batch", "said"), [(prefill(1, 4), True), (decode(3, 9), False)])
+def test_sequence_parallelism_is_said(batch, said):
+    _, program = lowered(batch, tp=4)
+    assert any("sequence-parallel" in note for note in program.notes) == said
+
+
+def test_vector_work_of_a_sequence_parallel_layer_is_done_once():
+    graph, program = lowered(prefill(1, 64), tp=4)
+    rows = [i for i, op in enumerate(program.ops) if op.name == "layer1.mlp_norm"]
+    own = np.isin(program.op, rows) & (program.kind == COMPUTE)
+    op = graph.nodes["layer1.mlp_norm"]["op"]
+    moved = 2 * (op.input_elements + op.output_elements)
+    assert program.bytes[own].sum() == moved  # a rank's share of rows, read and written
+
+
 def test_consumers_of_an_all_reduce_wait_for_it():
     _, program = lowered(decode(3, 8), tp=4)
     names = [op.name for op in program.ops]
