@@ -58,7 +58,10 @@ class Context:
         self.num_begun += 1
 
     def note(self, text: str) -> None:
-        if text not in self.notes:
+        """Keeps `text` unless it is there, or says the same with another estimate: that of a decode
+        step changes with its context."""
+        said = {note.split(", estimated")[0] for note in self.notes}
+        if text.split(", estimated")[0] not in said:
             self.notes.append(text)
 
     @contextmanager

@@ -84,6 +84,8 @@ def test_iterations_follow_one_another_and_every_task_ends():
         start_ps += iteration.makespan_ps
     assert run.makespan_ps == start_ps
     assert sum(i.output_tokens for i in run.iterations) == 3
+    chosen = [note.split(",")[0] for note in run.notes if note.startswith("partition")]
+    assert len(chosen) == len(set(chosen)) <= 2  # a choice is said once, not once a step
     assert {"graph", "lowering", "simulation"} <= set(run.cpu_s)
 
 
