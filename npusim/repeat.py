@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from npusim.passes.repeat_rows import Run, find_runs
+from npusim.passes.emit.repeat_rows import Run, find_runs
 from npusim.program import COLUMNS, Program
 from npusim.trace import Trace
 

@@ -102,7 +102,7 @@ def _partitions() -> list[str]:
 
 
 def _collectives() -> list[str]:
-    from npusim.passes.collective import ALGORITHMS
+    from npusim.passes.collective.lower import ALGORITHMS
 
     return list(ALGORITHMS)
 

@@ -1,0 +1,1 @@
+"""Graph, chip and mapping → Program; `pipeline.lower` is the visible list of passes."""

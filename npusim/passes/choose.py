@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import networkx as nx
 
 from npusim.errors import CapacityError, NpusimError, SpecError
-from npusim.passes.cut import cut_graph
+from npusim.passes.cut.graph import cut_graph
 from npusim.passes.estimate import Chip, Estimate, chip_of, estimate
 from npusim.passes.partition import PARTITIONS, Part, Scheme, scheme_of
 from npusim.passes.place import place_with_note

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from npusim.graph.ir import Op
-from npusim.passes.emit_kv import CacheShape, rank_bytes
-from npusim.passes.heads import Heads
+from npusim.passes.cut.heads import Heads
+from npusim.passes.kv_cache import CacheShape, rank_bytes
 from npusim.passes.partition import Part, Scheme
 from npusim.passes.plan import CoreDemand
 from npusim.passes.tile import Buffers, CoreCost, bits_to_bytes

@@ -15,10 +15,10 @@ import numpy as np
 
 from npusim.cost.collective import Cost, collective_cost, collective_ps
 from npusim.cost.vector import vector_cycles
-from npusim.passes.attention_blocks import attention_cycles
+from npusim.passes.collective.fabric import Fabric, fabric_of, rectangle
 from npusim.passes.demand import activation_room, live_elements, windows_bytes
-from npusim.passes.emit_kv import cache_shape, rank_bytes
-from npusim.passes.fabric import Fabric, fabric_of, rectangle
+from npusim.passes.emit.attention_blocks import attention_cycles
+from npusim.passes.kv_cache import cache_shape, rank_bytes
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
 from npusim.passes.xy import hops, max_link_load

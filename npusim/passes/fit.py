@@ -3,7 +3,7 @@
 import networkx as nx
 
 from npusim.graph.ir import Op, ops_in_order
-from npusim.passes.emit_kv import cache_shape
+from npusim.passes.kv_cache import cache_shape
 from npusim.passes.tile import bits_to_bytes
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import DTYPE_BITS, Dtypes, Parallel

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from npusim.errors import SpecError, nearest
-from npusim.passes.collective import chosen, collective
-from npusim.passes.fabric import fabric_of
+from npusim.passes.collective.fabric import fabric_of
+from npusim.passes.collective.lower import chosen, collective
 from npusim.passes.place import place
 from npusim.program import LOAD, STORE, Program, ProgramBuilder, check, dma_unit
 from npusim.spec.hardware import Core, Hardware, Memory, MemoryInstance

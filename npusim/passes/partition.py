@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from npusim.errors import SpecError, pick
 from npusim.graph.ir import Op
-from npusim.passes.heads import Heads
+from npusim.passes.cut.heads import Heads
 from npusim.spec.scenario import Parallel
 
 

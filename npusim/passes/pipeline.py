@@ -8,11 +8,11 @@ import networkx as nx
 from npusim.errors import CapacityError, SpecError
 from npusim.graph.ir import Op, ops_in_order
 from npusim.passes.choose import choose
-from npusim.passes.cut import check_parts, cut_graph
+from npusim.passes.cut.graph import check_parts, cut_graph
 from npusim.passes.demand import Limits, StageWork, core_demand, limits
-from npusim.passes.emit_kv import CacheShape, cache_shape
-from npusim.passes.emit_stages import emit_program
+from npusim.passes.emit.stages import emit_program
 from npusim.passes.fit import fit_hint
+from npusim.passes.kv_cache import CacheShape, cache_shape
 from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
 from npusim.passes.plan import MemoryMap, MemoryPlan, Region, plan_memory

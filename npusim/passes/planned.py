@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import networkx as nx
 
 from npusim.graph.ir import Op
-from npusim.passes.core_state import CoreState, Window
 from npusim.passes.demand import Limits, StageWork
+from npusim.passes.emit.core_state import CoreState, Window
 from npusim.passes.partition import Scheme
 from npusim.passes.plan import CorePlan, MemoryPlan
 from npusim.passes.tile import CoreCost

@@ -1,7 +1,7 @@
 """Helpers of the tests of collectives."""
 
-from npusim.passes.collective import collective
-from npusim.passes.fabric import Fabric
+from npusim.passes.collective.fabric import Fabric
+from npusim.passes.collective.lower import collective
 from npusim.program import SEND, ProgramBuilder, check
 
 COLUMNS = 8

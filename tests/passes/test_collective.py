@@ -7,7 +7,8 @@ import pytest
 from collective_help import COLUMNS, emit, fabric, group, sent_bytes, waits
 
 from npusim.errors import SpecError
-from npusim.passes.collective import (
+from npusim.passes.collective.fabric import rectangle
+from npusim.passes.collective.lower import (
     all_gather,
     all_reduce,
     chosen,
@@ -15,7 +16,6 @@ from npusim.passes.collective import (
     exchange,
     point_to_point,
 )
-from npusim.passes.fabric import rectangle
 from npusim.passes.xy import hops, max_link_load
 from npusim.program import COMPUTE, RECV, SEND, SYNC, VECTOR_UNIT, ProgramBuilder, check, dma_unit
 

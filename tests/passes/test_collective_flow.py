@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from collective_help import emit, fabric, group, sent_bytes, waits
 
-from npusim.passes.collective import ALGORITHMS, COLLECTIVES
+from npusim.passes.collective.lower import ALGORITHMS, COLLECTIVES
 from npusim.program import COMPUTE, RECV, SEND, SYNC
 
 SIZES = (2, 3, 4, 5, 6, 7, 8, 12)

@@ -8,10 +8,10 @@ from npusim.graph.batch import Slice, decode, prefill
 from npusim.graph.ir import ops_in_order
 from npusim.graph.micro import build_gemm
 from npusim.graph.transformer import build
-from npusim.passes import emit_stages
+from npusim.passes.emit import stages as emit_stages
+from npusim.passes.emit.repeat_rows import Run, find_runs
 from npusim.passes.partition import PARTITIONS
 from npusim.passes.pipeline import lower
-from npusim.passes.repeat_rows import Run, find_runs
 from npusim.program import COMPUTE, LOAD, RECV, SEND, STORE
 from npusim.spec.load import load_hardware, load_model
 from npusim.spec.scenario import Dtypes, Parallel

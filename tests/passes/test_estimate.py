@@ -8,7 +8,7 @@ from npusim.graph.batch import decode, prefill
 from npusim.graph.transformer import build
 from npusim.machine.system import run
 from npusim.passes.choose import choose
-from npusim.passes.cut import cut_graph
+from npusim.passes.cut.graph import cut_graph
 from npusim.passes.estimate import chip_of, estimate
 from npusim.passes.partition import PARTITIONS, scheme_of
 from npusim.passes.pipeline import lower

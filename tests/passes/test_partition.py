@@ -10,8 +10,8 @@ from npusim.graph.batch import decode, prefill
 from npusim.graph.ir import ops_in_order
 from npusim.graph.micro import build_gemm
 from npusim.graph.transformer import build
-from npusim.passes.cut import check_parts, cut_graph
-from npusim.passes.heads import spread_heads
+from npusim.passes.cut.graph import check_parts, cut_graph
+from npusim.passes.cut.heads import spread_heads
 from npusim.passes.partition import PARTITIONS, Scheme, scheme_of, shards, squarest
 from npusim.spec.load import load_model
 from npusim.spec.scenario import Parallel

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from npusim.graph.ir import Op
-from npusim.passes.emit_kv import CacheShape, rank_bytes
-from npusim.passes.heads import Heads
+from npusim.passes.cut.heads import Heads
+from npusim.passes.kv_cache import CacheShape, rank_bytes
 from npusim.passes.partition import shards
 from npusim.passes.tile import CoreCost, Costs, array_cost, faster, vector_gemm_cost
 from npusim.units import ceil_div

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import networkx as nx
 
 from npusim.graph.ir import Op
-from npusim.passes.core_state import CoreState, Touch
+from npusim.passes.emit.core_state import CoreState, Touch
+from npusim.passes.kv_cache import CacheShape
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import Tile, bits_to_bytes
 from npusim.program import COMPUTE, VECTOR_UNIT, ProgramBuilder, array_unit
-
-if TYPE_CHECKING:
-    from npusim.passes.emit_kv import CacheShape
 
 Ranks = list[list[int]]  # for every rank of the group, tasks to wait for
 
@@ -33,7 +30,7 @@ class Emission:
     cores: Sequence[CoreState]
     phase: str
     communicate: Callable[["Emission", Comm, int, Ranks], Ranks]
-    caches: Mapping[int, "CacheShape | None"]
+    caches: Mapping[int, CacheShape | None]
     layer_ops: Mapping[int, Sequence[Op]]
     done: dict[str, Ranks] = field(default_factory=dict)
     spilled: dict[str, tuple[bool, ...]] = field(default_factory=dict)

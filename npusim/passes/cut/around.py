@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from npusim.errors import SpecError
 from npusim.graph.ir import Op
-from npusim.passes.heads import Heads
+from npusim.passes.cut.heads import Heads
 from npusim.passes.partition import Part, Scheme, shards
 
 WHOLE = (1, 1)  # the share of a rank that does all of an op's vector work

@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-from npusim.passes.schedule import Schedule, Step
+from npusim.passes.collective.schedule import Schedule, Step
 from npusim.program import COMPUTE, RECV, SEND, SYNC
 
 

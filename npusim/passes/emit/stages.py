@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from npusim.graph.ir import Op
-from npusim.passes.core_state import CoreState
+from npusim.passes.collective.fabric import fabric_of
 from npusim.passes.demand import StageWork
-from npusim.passes.emit import Emission, Emitter, Ranks
-from npusim.passes.emit_attention import emit_attention, emit_nothing_yet
-from npusim.passes.emit_comm import Communicator
-from npusim.passes.emit_matmul import emit_experts, emit_matmul
-from npusim.passes.emit_vector import emit_embedding, emit_vector
-from npusim.passes.fabric import fabric_of
+from npusim.passes.emit.attention import emit_attention, emit_nothing_yet
+from npusim.passes.emit.comm import Communicator
+from npusim.passes.emit.core_state import CoreState
+from npusim.passes.emit.matmul import emit_experts, emit_matmul
+from npusim.passes.emit.repeat_rows import Run, Template, can_repeat, find_runs, repeat_rows
+from npusim.passes.emit.tasks import Emission, Emitter, Ranks
+from npusim.passes.emit.vector import emit_embedding, emit_vector
 from npusim.passes.planned import Mapped, Planned, core_states, phase_of, placed_rows
-from npusim.passes.repeat_rows import Run, Template, can_repeat, find_runs, repeat_rows
 from npusim.passes.tile import bits_to_bytes
 from npusim.program import OpRow, Program, ProgramBuilder
 from npusim.spec.hardware import Hardware

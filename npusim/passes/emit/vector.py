@@ -1,7 +1,7 @@
 """Parts of vector work and gathers from a table → tasks on the vector unit and DMA engines."""
 
-from npusim.passes.core_state import CoreState
-from npusim.passes.emit import Emission, Ranks
+from npusim.passes.emit.core_state import CoreState
+from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.passes.partition import Part, shards
 from npusim.passes.tile import Tile, bits_to_bytes, vector_cost
 from npusim.program import VECTOR_UNIT

@@ -8,11 +8,11 @@ core, and that the K and V rows made in this iteration are still in the scratchp
 from dataclasses import dataclass
 
 from npusim.graph.ir import Op
-from npusim.passes.attention_blocks import Block, block_costs, rank_blocks
-from npusim.passes.core_state import CoreState
-from npusim.passes.emit import Emission, Ranks
-from npusim.passes.emit_kv import load_rows, store_new_rows
-from npusim.passes.heads import Heads
+from npusim.passes.cut.heads import Heads
+from npusim.passes.emit.attention_blocks import Block, block_costs, rank_blocks
+from npusim.passes.emit.core_state import CoreState
+from npusim.passes.emit.kv import load_rows, store_new_rows
+from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.passes.partition import Part, shards
 from npusim.passes.tile import (
     bits_to_bytes,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npusim.passes.schedule import Schedule, Step
+from npusim.passes.collective.schedule import Schedule, Step
 from npusim.passes.xy import hops, max_link_load
 from npusim.spec.hardware import Hardware
 from npusim.units import ceil_div

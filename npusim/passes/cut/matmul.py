@@ -1,7 +1,7 @@
 """A matmul and its surroundings → its Part: by its role, and by the scheme's way to cut a GEMM."""
 
 from npusim.graph.ir import ROLES, Op
-from npusim.passes.around import WHOLE, Around, head_share, need
+from npusim.passes.cut.around import WHOLE, Around, head_share, need
 from npusim.passes.partition import Comm, Part, Scheme, shards
 
 HEAD_ROLES = ("qkv", "q", "q_up", "kv_up", "absorb_k", "absorb_v")

@@ -20,10 +20,10 @@ from functools import lru_cache
 import numpy as np
 
 from npusim.errors import pick
-from npusim.passes import schedule as plans
-from npusim.passes.fabric import Fabric, estimate, rectangle
-from npusim.passes.message_table import Table, build_table
-from npusim.passes.schedule import Layout, Schedule
+from npusim.passes.collective import schedule as plans
+from npusim.passes.collective.fabric import Fabric, estimate, rectangle
+from npusim.passes.collective.message_table import Table, build_table
+from npusim.passes.collective.schedule import Layout, Schedule
 from npusim.program import COMPUTE, NO_UNIT, SEND, VECTOR_UNIT, ProgramBuilder, dma_unit
 from npusim.units import ceil_div
 

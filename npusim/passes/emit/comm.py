@@ -1,8 +1,8 @@
 """A Comm of the partition → real messages between the cores of its groups."""
 
-from npusim.passes.collective import collective, point_to_point
-from npusim.passes.emit import Emission, Ranks
-from npusim.passes.fabric import Fabric
+from npusim.passes.collective.fabric import Fabric
+from npusim.passes.collective.lower import collective, point_to_point
+from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.passes.partition import Comm, shards
 from npusim.passes.tile import bits_to_bytes
 from npusim.program import VECTOR_UNIT

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from npusim.passes.core_state import CoreState
-from npusim.passes.emit import Emission, Ranks
-from npusim.passes.emit_kv import load_context
+from npusim.passes.emit.core_state import CoreState
+from npusim.passes.emit.kv import load_context
+from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.passes.partition import Part, shards
 from npusim.passes.tile import (
     CoreCost,

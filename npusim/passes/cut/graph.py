@@ -11,10 +11,10 @@ from dataclasses import replace
 import networkx as nx
 
 from npusim.graph.ir import Op, ops_in_order
-from npusim.passes.around import WHOLE, Around, head_share, need
-from npusim.passes.cut_matmul import cut_matmul
-from npusim.passes.cut_moe import cut_combine, cut_experts
-from npusim.passes.heads import Heads, spread_heads
+from npusim.passes.cut.around import WHOLE, Around, head_share, need
+from npusim.passes.cut.heads import Heads, spread_heads
+from npusim.passes.cut.matmul import cut_matmul
+from npusim.passes.cut.moe import cut_combine, cut_experts
 from npusim.passes.partition import Comm, Part, Scheme, shards
 
 # norms of the residual stream in front of these are needed by every rank

@@ -5,7 +5,7 @@ A tp group of n ranks is ep groups of n / ep; rank = ep_group * (n / ep) + rank 
 
 from npusim.errors import SpecError
 from npusim.graph.ir import ROLES, Op
-from npusim.passes.around import Around
+from npusim.passes.cut.around import Around
 from npusim.passes.partition import Comm, Part, Scheme, shards
 
 

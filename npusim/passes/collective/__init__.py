@@ -1,0 +1,1 @@
+"""Collectives as real messages: steps of an algorithm (`schedule`) → sends, receives, additions."""

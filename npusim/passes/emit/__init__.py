@@ -1,0 +1,1 @@
+"""Parts of operators, tiled to the scratchpad → tasks with their dependencies."""
