@@ -6,19 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from npusim import repeat
 from npusim.errors import SpecError
 from npusim.graph import batch as batches
 from npusim.graph.batch import Batch, Slice
 from npusim.graph.micro import build_gemm
 from npusim.graph.transformer import build
 from npusim.machine.system import run as run_machine
-from npusim.passes import micro
+from npusim.passes import micro, repeat
 from npusim.passes.pipeline import lower
-from npusim.program import Program
 from npusim.spec.load import Setup
 from npusim.spec.scenario import LlmWorkload
-from npusim.trace import Iteration, Run, Trace
+from npusim.trace import Iteration, Program, Run, Trace
 
 Progress = Callable[[str, int, int], None]  # label, done, in all
 KEPT_REPETITIONS = (1, 2, 4, 8)  # tried in this order before a program is simulated whole
@@ -167,7 +165,7 @@ def _with_reused_layers(context: Context, step: Step, program: Program) -> Itera
         if shortened is None:
             break
         trace = _run(context, shortened.program)
-        added_ps, spread = repeat.added_ps(shortened, trace)
+        added_ps, spread = repeat.added_ps(shortened, trace.end_ps)
         if spread <= repeat.TOLERANCE:
             reuse = {
                 "simulated_layers": shortened.kept_layers,

@@ -22,8 +22,7 @@ TABLE = {
     "graph": ({"spec", "units", "errors"}, {"networkx"}),
     "passes": ({"graph", "cost", "program", "spec", "units", "errors"}, {"networkx", "numpy"}),
     "machine": (FOUNDATION | {"engine", "cost", "spec"}, {"simpy", "numpy"}),
-    "simulate": (FOUNDATION | {"graph", "passes", "machine", "spec", "repeat"}, set()),
-    "repeat": (FOUNDATION | {"passes"}, {"numpy"}),
+    "simulate": ({"graph", "passes", "machine", "trace", "spec", "errors"}, set()),
     "report": (
         {"trace", "spec", "cost", "units", "errors"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from npusim.program import ProgramBuilder, check
-from npusim.repeat import (
+from npusim.passes.repeat import (
     added_ps,
     interpolate,
     layer_blocks,
     shorten,
 )
+from npusim.program import ProgramBuilder, check
 from npusim.trace import Trace
 
 
@@ -71,7 +71,7 @@ def settled(program):
     for keep in (1, 2, 4, 8):
         shortened = shorten(program, keep)
         trace = trace_of(shortened.program)
-        added, spread = added_ps(shortened, trace)
+        added, spread = added_ps(shortened, trace.end_ps)
         if spread <= 0.01:
             return trace.makespan_ps + added, shortened
     raise AssertionError("did not settle")
@@ -130,14 +130,14 @@ def test_layers_of_micro_batches_one_after_the_other_are_cut_in_each():
     assert [cut.removed for cut in shortened.cuts] == [4, 4]
     assert (shortened.kept_layers, shortened.removed_layers) == (4, 8)
     trace = trace_of(shortened.program)
-    assert trace.makespan_ps + added_ps(shortened, trace)[0] == times_of(whole).max() == 126
+    assert trace.makespan_ps + added_ps(shortened, trace.end_ps)[0] == times_of(whole).max() == 126
 
 
 def test_spread_is_the_difference_between_the_last_two_layers():
     shortened = shorten(layered(12), 4)
     trace = trace_of(shortened.program)
     trace.end_ps[shortened.cuts[0].ends[-2] :] += 15  # the last kept layer takes 115, not 100
-    added, spread = added_ps(shortened, trace)
+    added, spread = added_ps(shortened, trace.end_ps)
     assert spread == pytest.approx(15 / 115)
     assert added == 8 * 115
 

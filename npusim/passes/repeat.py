@@ -14,7 +14,6 @@ import numpy as np
 
 from npusim.passes.emit.repeat_rows import Run, find_runs
 from npusim.program import COLUMNS, Program
-from npusim.trace import Trace
 
 TOLERANCE = 0.01
 # columns that must be equal in equal layers, beside the relative dependencies and partners
@@ -192,12 +191,15 @@ def _select(program: Program, kept: np.ndarray, new_index: np.ndarray) -> Progra
     )
 
 
-def added_ps(shortened: Shortened, trace: Trace) -> tuple[int, float]:
+def added_ps(shortened: Shortened, end_ps: np.ndarray) -> tuple[int, float]:
     """Time of the removed repetitions, which is the last kept one's for each, and the largest
-    relative difference between that and the one before it."""
+    relative difference between that and the one before it.
+
+    `end_ps`: end times of the shortened program's tasks.
+    """
     total_ps, spread = 0, 0.0
     for cut in shortened.cuts:
-        done = [int(trace.end_ps[:end].max(initial=0)) for end in cut.ends]
+        done = [int(end_ps[:end].max(initial=0)) for end in cut.ends]
         previous, last = done[-2] - done[-3], done[-1] - done[-2]
         spread = max(spread, abs(last - previous) / max(last, 1))
         total_ps += cut.removed * last
