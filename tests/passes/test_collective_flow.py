@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from collective_help import emit, fabric, group, sent_bytes, waits
+from collective_help import emit, group, sent_bytes, waits
 
 from npusim.passes.collective.lower import ALGORITHMS, COLLECTIVES
 from npusim.program import COMPUTE, RECV, SEND, SYNC
@@ -152,16 +152,3 @@ def test_phased_rings_alternate_sending_and_receiving(n):
         assert kinds == ([SEND, RECV] if rank % 2 == 0 else [RECV, SEND]) * (n - 1)
         for before, after in pairwise(mine):
             assert waits(program, after) == [before]  # one thing at a time
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("kind", COLLECTIVES)
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 8])
-def test_one_way_cores_send_and_receive_in_turn(kind, algorithm, n):
-    chip = fabric(one_way=True)
-    program, _ = emit(kind, group(n), 64 * n, algorithm=algorithm, chip=chip)
-    assert rendezvous(program) == set()
-    for core in group(n):
-        mine = np.flatnonzero((program.core == core) & (program.kind != SYNC))
-        for before, after in pairwise(mine):
-            assert waits(program, after) == [before]

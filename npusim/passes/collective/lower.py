@@ -6,15 +6,14 @@ for each rank the tasks after which it is done: what it gets is in place, what i
 A RECV is posted as soon as its rank has what the steps before gave it, never behind the rank's
 own SEND. So under `protocol: handshake` no order of sending and receiving is needed: whatever a
 message waits for, at either end, stands before it in the table. `ring_phased` has the
-even-odd order instead, for cores that do one thing at a time; with `lock_scope: both` every
-algorithm is phased like that, because the lock that an acknowledge holds stops the core's own data.
+even-odd order instead, for cores that do one thing at a time.
 
 Assumes that received chunks land in buffers of the plan's, and that gathering the pieces of a
 chunk costs no more than moving it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -121,10 +120,7 @@ def exchange(
     np.fill_diagonal(sizes, 0)
     if not sizes.any():
         return _nothing(cores, after)
-    schedule = plans.pairwise(sizes)
-    if fabric.one_way:
-        schedule = replace(schedule, phased=True, chained=True)
-    table = build_table(schedule, len(cores))
+    table = build_table(plans.pairwise(sizes), len(cores))
     return _append(b, op, table, cores, int(sizes.sum(axis=1).max()), 1, after, fabric)
 
 
@@ -188,8 +184,6 @@ def _table(
 ) -> Table:
     at = np.array(cores)
     schedule = ALGORITHMS[algorithm](kind, layout, lambda s: estimate(s, at, fabric, element_bytes))
-    if fabric.one_way:
-        schedule = replace(schedule, phased=True)
     return build_table(schedule, layout.num_ranks)
 
 
