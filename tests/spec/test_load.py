@@ -197,4 +197,4 @@ def test_another_phase_drops_the_lengths_it_cannot_have():
     work = load_scenario(None, ["workload.phase=decode", "workload.context_tokens=7"]).workload
     assert (work.prompt_tokens, work.context_tokens) == (None, 7)
     work = load_scenario(None, ["workload.phase=generate", "workload.output_tokens=3"]).workload
-    assert (work.prompt_tokens, work.output_tokens) == (512, 3)
+    assert (work.prompt_tokens, work.output_tokens) == (256, 3)
