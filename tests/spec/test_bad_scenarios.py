@@ -32,7 +32,7 @@ KEYS = [
     ),
     (
         "workload.prompt_tokens.x=1",
-        "--set workload.prompt_tokens.x: 'x' is below 512, which has no keys",
+        "--set workload.prompt_tokens.x: 'x' is below 256, which has no keys",
     ),
     (
         "hw.noc.clok_mhz=1",
