@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from npusim.spec.load import Setup
 
 CHUNK = 200_000
+LANES_BESIDE = 2
 RECV_UNIT = UNITS_PER_CORE  # RECVs have no unit; they get a track of their own
 CHIP, CORES, MEMORY, NOC = "Chip", "Cores", "Memory", "NoC"  # viewers sort them by name
 COUNTED = (
@@ -154,9 +155,16 @@ def _task_tracks(trace: Trace, rows: np.ndarray, tables: _Tables) -> np.ndarray:
         lane = lanes(trace.start_ps[rows[chosen]], trace.end_ps[rows[chosen]])
         group, name = _core_group(trace.core_names[core]), unit_name(its_unit)
         rank = its_unit if its_unit != VECTOR_UNIT else FIRST_DMA_UNIT - 1  # behind the arrays
-        ids = [tables.track(group, name, rank, i) for i in range(int(lane.max()) + 1)]
+        ids = [tables.track(group, *_row(name, rank, i)) for i in range(int(lane.max()) + 1)]
         track[chosen] = np.array(ids)[lane]
     return track
+
+
+def _row(name: str, rank: int, lane: int) -> tuple[str, int, int]:
+    """Name, rank and lane of a track: few lanes beside the other units, the rest below them all."""
+    if lane < LANES_BESIDE:
+        return name, rank, lane
+    return f"{name}, more in flight", rank + RECV_UNIT, lane - LANES_BESIDE
 
 
 def unit_name(unit: int) -> str:
