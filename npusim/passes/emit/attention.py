@@ -68,45 +68,52 @@ class _Work:
 
 
 def _emit_blocks(work: _Work, blocks: tuple[Block, ...], after: list[int]) -> list[int]:
-    """qk of block i + 1 stands before av of block i, so that arrays work while softmax does."""
-    total = sum(block.pairs for block in blocks)
+    """qk of block i + 1 stands before av of block i, so that arrays work while softmax does.
+    Returns what consumers wait for: each unit's last av, and all stores of results."""
     edges = [0]
     for block in blocks:
         edges.append(edges[-1] + block.pairs)
-    scored: list[tuple[list[int], list[int], list[int]]] = []
+    last: dict[int, int] = {}
+    stores: list[int] = []
     done: list[int] = []
+    scored: list[tuple[int, list[int]]] = []
     for index, block in enumerate(blocks):
-        share = (edges[index], edges[index + 1], total)
+        share = (edges[index], edges[index + 1], edges[-1])
         loads = _load_block(work, block) + _load_spilled(work, block, after, done)
         scores = _array_tasks(work, block, share, loads + after, 0)
-        weights = [_softmax_task(work, share, scores)]
-        scored.append((loads, weights, scores))
+        scored.append((index, [_softmax_task(work, share, list(scores.values()))]))
         if index:
-            done = _weighted_sum(work, blocks[index - 1], edges, index - 1, total, scored)
-    last = len(blocks) - 1
-    return _weighted_sum(work, blocks[last], edges, last, total, scored) if blocks else done
+            done = _weighted_sum(work, blocks, edges, *scored[index - 1], last, stores)
+    if blocks:
+        _weighted_sum(work, blocks, edges, *scored[-1], last, stores)
+    return [*last.values(), *stores]
 
 
 def _weighted_sum(
     work: _Work,
-    block: Block,
+    blocks: tuple[Block, ...],
     edges: list[int],
     index: int,
-    total: int,
-    scored: list[tuple[list[int], list[int], list[int]]],
+    weights: list[int],
+    last: dict[int, int],
+    stores: list[int],
 ) -> list[int]:
-    _, weights, _ = scored[index]
-    share = (edges[index], edges[index + 1], total)
-    tasks = _array_tasks(work, block, share, weights, 2)
+    """av of block `index`, added to `last` by its units; its store, if any, to `stores`. Returns
+    what ends with the block."""
+    block, share = blocks[index], (edges[index], edges[index + 1], edges[-1])
+    sums = _array_tasks(work, block, share, weights, 2)
+    last.update(sums)
+    tasks = list(sums.values())
     if block.load_bytes:
-        work.core.kv.hold(block.load_bytes, tasks)
+        work.core.kv.free_after(tasks)
     if work.emission.spilled[work.av.name][work.rank]:
         numerator, denominator = work.share
         elements = work.av.output_elements * numerator * (share[1] - share[0])
         size = bits_to_bytes(
-            ceil_div(elements, denominator * total), work.core.cost.activation_bits
+            ceil_div(elements, denominator * share[2]), work.core.cost.activation_bits
         )
-        tasks = [*tasks, work.emission.spill_store(work.core, work.rows[2], size, tasks)]
+        stores.append(work.emission.spill_store(work.core, work.rows[2], size, tasks))
+        return [*tasks, stores[-1]]
     return tasks
 
 
@@ -115,6 +122,7 @@ def _load_block(work: _Work, block: Block) -> list[int]:
     if not block.load_bytes:
         return []
     waits = core.kv.reserve(block.load_bytes)
+    core.kv.hold(block.load_bytes, [])
     return load_rows(
         work.emission, core, work.qk.layer, work.rows[0], block.load_offset, block.load_bytes, waits
     )
@@ -134,8 +142,9 @@ def _load_spilled(work: _Work, block: Block, after: list[int], room: list[int]) 
 
 def _array_tasks(
     work: _Work, block: Block, share: tuple[int, int, int], waits: list[int], which: int
-) -> list[int]:
-    """qk (`which` 0) or av (2) of a block: one task an array, or one on the vector unit."""
+) -> dict[int, int]:
+    """qk (`which` 0) or av (2) of a block, by unit: one task an array, or one on the vector
+    unit."""
     op = work.qk if which == 0 else work.av
     on_vector, costs = block_costs(
         block.parts, op.kind, op.head_dim or op.value_dim, work.heads.query[work.rank],
@@ -143,8 +152,8 @@ def _array_tasks(
     )  # fmt: skip
     flops = shards(_part_of(op.flops, work.share, share), len(costs))
     first = VECTOR_UNIT if on_vector else array_unit(0)
-    return [
-        work.emission.builder.task(
+    return {
+        first + index: work.emission.builder.task(
             COMPUTE,
             work.core.core,
             first + index,
@@ -155,7 +164,7 @@ def _array_tasks(
             flops=flops[index],
         )
         for index, (cycles, sram_bytes, _) in enumerate(costs)
-    ]
+    }
 
 
 def _part_of(amount: int, rank: tuple[int, int], share: tuple[int, int, int]) -> int:

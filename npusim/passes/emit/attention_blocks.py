@@ -17,7 +17,8 @@ from npusim.passes.tile import CoreCost, Costs, array_cost, faster, vector_gemm_
 from npusim.units import ceil_div
 
 QUERY_BLOCK = 256  # new tokens a block
-MAX_BLOCKS = 8  # of queries, and of context
+MAX_BLOCKS = 8  # of queries
+IN_WINDOW = 3  # blocks of context in the buffer: one loads, one is scored, one is summed
 MAX_GROUPS = 16  # of requests, when there are many
 
 
@@ -55,7 +56,7 @@ def rank_blocks(
             loaded = rank_bytes(shape, heads, rank, (attended - new) * per_row, kv_bits)
         parts = heads.context[rank][1]
         blocks += _request_blocks(new, attended, pairs, parts, offset, loaded, kv_window_bytes)
-    return tuple(_joined(blocks, kv_window_bytes // 2))
+    return tuple(_joined(blocks, kv_window_bytes // IN_WINDOW))
 
 
 def _request_blocks(
@@ -85,7 +86,7 @@ def _request_blocks(
 
 
 def _context_blocks(context: int, loaded: int, window_bytes: int) -> int:
-    by_buffer = ceil_div(2 * loaded, max(1, window_bytes))
+    by_buffer = ceil_div(loaded, max(1, window_bytes // IN_WINDOW))
     by_size = min(4, ceil_div(loaded, 64 << 10))
     return max(1, min(context, max(by_buffer, by_size)))
 

@@ -30,6 +30,10 @@ class Window:
         self.used_bytes += num_bytes
         self.held.append((num_bytes, tasks))
 
+    def free_after(self, tasks: list[int]) -> None:
+        """The oldest bytes held for tasks that were not known yet are in use until `tasks` end."""
+        next((own for _, own in self.held if not own), []).extend(tasks)
+
     def shift(self, num_tasks: int) -> None:
         """The same state, `num_tasks` rows later in the program."""
         self.held = deque((size, [t + num_tasks for t in tasks]) for size, tasks in self.held)
