@@ -104,12 +104,13 @@ def test_reused_layers_are_within_one_percent_of_all_layers(workload, config):
 
 
 def test_interpolated_decode_steps_are_within_one_percent_of_all_steps():
-    exact = simulate(setup(GENERATE))
-    reused = simulate(with_reuse(setup(GENERATE)))
+    # a layer of 3 us is longer or shorter by when the refreshes fall; one of 4 us evens that out
+    longer = GENERATE | {"prompt_tokens": 256}
+    exact = simulate(setup(longer))
+    reused = simulate(with_reuse(setup(longer)))
     assert len(reused.iterations) == len(exact.iterations) == 18
     for few, whole in zip(reused.iterations, exact.iterations, strict=True):
-        # steps of some 40 us differ by more than their context: by when the refreshes fall
-        assert few.makespan_ps == pytest.approx(whole.makespan_ps, rel=0.04)
+        assert few.makespan_ps == pytest.approx(whole.makespan_ps, rel=0.02)
     assert reused.makespan_ps == pytest.approx(exact.makespan_ps, rel=0.01)
     shared = [i for i in reused.iterations if i.reused_from is not None]
     assert shared and all(i.trace is reused.iterations[i.reused_from].trace for i in shared)
