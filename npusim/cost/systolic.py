@@ -69,8 +69,12 @@ def gemm_cycles(
     dataflow: str = "ws",
     fold_overlap: bool = True,
     rate: float = 1.0,
+    followed: bool = False,
 ) -> int:
     """Cycles of [m, k] @ [k, n] on one array of `rows` x `columns`; 0 when a size is 0.
+
+    `followed`: with fold overlap, cycles until the array takes the next GEMM's first fold, without
+    the fill and drain that this one then shares with it.
 
     `rate`: multiply-adds an element does in a cycle. Above 1 it works on `rate` neighbours of k at
     a time; below 1 everything takes 1 / rate times as long.
@@ -82,6 +86,8 @@ def gemm_cycles(
     folds, stream, fill = DATAFLOWS[dataflow](m, k, n, rows, columns)
     period = max(stream, rows) if fold_overlap else stream + fill
     cycles = (folds - 1) * period + stream + fill - 1
+    if followed and fold_overlap:
+        cycles = folds * period
     cycles = max(cycles, folds * stream)  # an array of one element has no index to lose
     return cycles if rate >= 1 else int(-(-cycles // rate))
 

@@ -19,6 +19,8 @@ from npusim.units import ceil_div
 MIN_TILES = 4  # enough that the first load, which nothing hides, is a small part
 SMALL_BYTES = 64 << 10  # a weight smaller than this is not worth cutting
 
+Costs = tuple[tuple[int, int, int], ...]  # (cycles, scratchpad bytes, flops) of each unit
+
 
 @dataclass(frozen=True)
 class CoreCost:
@@ -151,14 +153,13 @@ def _one_piece(
     input_bytes = bits_to_bytes(m * k, cost.activation_bits)
     tiles: list[Tile] = []
     offset, depths_done = 0, 0
-    for depth, width in cuts:
+    for (depth, width), (on_vector, computes) in zip(cuts, _in_a_row(m, cuts, cost), strict=True):
         size = bits_to_bytes(depth * width + (extra if not tiles else 0), cost.weight_bits)
         first = not tiles
         loads_input = streams.inputs and (first or not whole)
         depths_done += depth
         done = depth == k or depths_done == k  # sums over k are complete
         out = bits_to_bytes(m * width, cost.activation_bits) if done else 0
-        on_vector, computes = gemm_costs(m, depth, width, cost)
         tiles.append(
             Tile(
                 computes=computes,
@@ -173,6 +174,17 @@ def _one_piece(
         )
         offset += size
     return tiles
+
+
+def _in_a_row(m: int, cuts: list[tuple[int, int]], cost: CoreCost) -> list[tuple[bool, Costs]]:
+    """Costs of tiles that follow one another. With fold overlap an array pays fill and drain only
+    in its last one. Assumes that the next tile's weights are there when a tile's stream ends."""
+    found = [gemm_costs(m, depth, width, cost) for depth, width in cuts]
+    for i, (depth, width) in enumerate(cuts[:-1]):
+        (on_vector, own), (vector_next, following) = found[i : i + 2]
+        if not (on_vector or vector_next) and len(own) <= len(following):
+            found[i] = False, array_costs(m, depth, width, cost, followed=True)
+    return found
 
 
 def _weight_cuts(
@@ -200,9 +212,6 @@ def _in_folds(total: int, parts: int, fold: int) -> list[int]:
     sizes = [size * fold for size in shards(folds, parts)]
     sizes[-1] -= folds * fold - total
     return sizes
-
-
-Costs = tuple[tuple[int, int, int], ...]  # (cycles, scratchpad bytes, flops) of each unit
 
 
 def gemm_costs(m: int, k: int, n: int, cost: CoreCost, kv: bool = False) -> tuple[bool, Costs]:
@@ -234,18 +243,21 @@ def vector_gemm_cost(
 
 
 @lru_cache(maxsize=8192)
-def array_costs(m: int, k: int, n: int, cost: CoreCost, kv: bool = False) -> Costs:
-    """(cycles, scratchpad bytes, flops) of a GEMM on each array that gets a share of it.
+def array_costs(
+    m: int, k: int, n: int, cost: CoreCost, kv: bool = False, followed: bool = False
+) -> Costs:
+    """(cycles, scratchpad bytes, flops) of a GEMM on each array that gets a share of it;
+    `followed`: another one comes right behind it.
 
     n is cut over the arrays in whole folds, or m where that is faster.
     """
     if cost.count == 1:
-        return (array_cost(m, k, n, cost, kv),)
+        return (array_cost(m, k, n, cost, kv, followed),)
     by_columns = [w for w in _spread_folds(n, cost.count, cost.columns) if w]
     by_rows = [r for r in shards(m, cost.count) if r]
     options = (
-        tuple(array_cost(m, k, width, cost, kv) for width in by_columns),
-        tuple(array_cost(rows, k, n, cost, kv) for rows in by_rows),
+        tuple(array_cost(m, k, width, cost, kv, followed) for width in by_columns),
+        tuple(array_cost(rows, k, n, cost, kv, followed) for rows in by_rows),
     )
     return min(options, key=lambda costs: max(cycles for cycles, _, _ in costs))
 
@@ -257,11 +269,13 @@ def _spread_folds(total: int, parts: int, fold: int) -> list[int]:
     return sizes
 
 
-def array_cost(m: int, k: int, n: int, cost: CoreCost, kv: bool = False) -> tuple[int, int, int]:
+def array_cost(
+    m: int, k: int, n: int, cost: CoreCost, kv: bool = False, followed: bool = False
+) -> tuple[int, int, int]:
     """(cycles, scratchpad bytes, flops) of a GEMM on one array; `kv`: the weights are K or V."""
     rows, columns = cost.rows, cost.columns
     rate, bits = (cost.kv_rate, cost.kv_bits) if kv else (cost.rate, cost.weight_bits)
-    cycles = gemm_cycles(m, k, n, rows, columns, cost.dataflow, cost.fold_overlap, rate)
+    cycles = gemm_cycles(m, k, n, rows, columns, cost.dataflow, cost.fold_overlap, rate, followed)
     in_bytes = cost.activation_bits / 8
     sram_bytes = gemm_sram_bytes(
         m, k, n, rows, columns, cost.dataflow, in_bytes, bits / 8, in_bytes

@@ -77,6 +77,23 @@ def test_cycles_of_one_tile_are_the_systolic_ones_and_the_start():
     assert tile.computes[0][0] == gemm_cycles(64, 100, 100, 16, 16) + 5
 
 
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+@pytest.mark.parametrize("m", [64, 5, 300])
+def test_tiles_in_a_row_fill_and_drain_the_array_once(m, dataflow):
+    """Cut between folds, tiles take what the whole GEMM does, but for their starts."""
+    own = cost(dataflow=dataflow, lanes=1, alus=1)
+    tiles = tile_gemm(m, 512, 256, own, BIG, Streams())
+    assert len(tiles) == 4
+    cycles = sum(tile.computes[0][0] for tile in tiles)
+    assert cycles == gemm_cycles(m, 512, 256, 16, 16, dataflow) + 4 * 5
+
+
+def test_without_fold_overlap_every_tile_fills_and_drains():
+    tiles = tile_gemm(64, 512, 256, cost(fold_overlap=False), BIG, Streams())
+    each = gemm_cycles(64, 512, 64, 16, 16, "ws", False) + 5
+    assert [tile.computes[0][0] for tile in tiles] == [each] * 4
+
+
 def test_streamed_inputs_pick_the_order_that_moves_less():
     streams = Streams(weights=True, inputs=True)
     # inputs 128 KiB in 4 pieces, weights 8 KiB in one tile: rows outside would load them 4 times
