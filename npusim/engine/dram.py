@@ -13,7 +13,9 @@ HIT_POINTS, DIRECTION_POINTS = 2, 1
 
 @kernel
 def touch_channel(A, channel):
-    if A[channel + at.K_TOUCHED] == 0:
+    """Lets a channel decide in phase F of this tick, if it is open and has a unit waiting."""
+    can_pick = A[channel + at.K_OPEN] == 1 and A[channel + at.K_FIRST] != at.NIL
+    if can_pick and A[channel + at.K_TOUCHED] == 0:
         A[channel + at.K_TOUCHED] = 1
         A[A[at.W_CHANNELS] + A[at.N_CHANNELS]] = channel
         A[at.N_CHANNELS] += 1

@@ -7,7 +7,8 @@ from npusim.engine.tables import RESPONSE_NETWORK
 
 @kernel
 def touch_link(A, link):
-    if A[link + at.L_TOUCHED] == 0:
+    """Lets a link decide in phase E of this tick; a busy or unwanted one has nothing to decide."""
+    if A[link + at.L_BUSY] == 0 and A[link + at.L_WISHES] != at.NIL and A[link + at.L_TOUCHED] == 0:
         A[link + at.L_TOUCHED] = 1
         A[A[at.W_LINKS] + A[at.N_LINKS]] = link
         A[at.N_LINKS] += 1
