@@ -82,7 +82,8 @@ def _estimated(
     placements: dict[str, tuple[Groups, str]],
 ) -> tuple[list[Choice], list[NpusimError]]:
     """Every scheme that can be used on every placement."""
-    chip = chip_of(hardware, dtypes, next(iter(placements.values()))[0][0][0][0])
+    groups = next(iter(placements.values()))[0]
+    chip = chip_of(hardware, dtypes, [c for replica in groups for stage in replica for c in stage])
     found: list[Choice] = []
     refused: list[NpusimError] = []
     for scheme in schemes:
@@ -107,7 +108,8 @@ def _middle_layer(graph: nx.DiGraph, scheme: Scheme) -> list[Part]:
 
 
 def _streams(graph: nx.DiGraph, parts: list[Part], scheme: Scheme, chip: Chip, pp: int) -> bool:
-    """Whether weights come from memory. Raises CapacityError when they exceed it."""
+    """Whether weights come from memory: they exceed the scratchpad, or are those of the
+    micro-workload `gemm`. Raises CapacityError when they exceed the memory too."""
     held = max(
         sum(bits_to_bytes(p.weights[rank], chip.cost.weight_bits) for p in parts if p.weights)
         for rank in range(scheme.tp)
@@ -119,7 +121,8 @@ def _streams(graph: nx.DiGraph, parts: list[Part], scheme: Scheme, chip: Chip, p
             f"{format_bytes(chip.scratchpad_bytes + chip.memory_bytes)}; raise tp or pp, or use "
             "fewer bits"
         )
-    return held > chip.scratchpad_bytes
+    pinned = chip.memory_bytes and any(part.op.role == "gemm" for part in parts)
+    return bool(pinned) or held > chip.scratchpad_bytes
 
 
 def _times(choice: Choice) -> Estimate:

@@ -72,16 +72,17 @@ class Estimate:
         return Estimate(*(getattr(self, n) + getattr(other, n) for n in names))
 
 
-def chip_of(hardware: Hardware, dtypes: Dtypes, core_id: int) -> Chip:
-    """Assumes that all cores of the group are like `core_id`."""
-    spec = hardware.core(core_id)
-    memories = [i for i in hardware.memory_instances() if core_id in i.cores]
+def chip_of(hardware: Hardware, dtypes: Dtypes, used: Sequence[int]) -> Chip:
+    """`used`: the cores that work, which share the bandwidth of their memories. Assumes that all
+    are like the first."""
+    spec = hardware.core(used[0])
+    memories = [i for i in hardware.memory_instances() if used[0] in i.cores]
     return Chip(
         cost=core_cost(spec, dtypes),
         khz=spec.khz,
         scratchpad_bytes=spec.scratchpad.capacity_bytes,
         memory_bytes=sum(i.memory.capacity_bytes // len(i.cores) for i in memories),
-        memory_gb_s=sum(i.memory.gb_s / len(i.cores) for i in memories[:1]),
+        memory_gb_s=sum(i.memory.gb_s / len({*i.cores} & {*used}) for i in memories[:1]),
         fabric=fabric_of(hardware),
         noc_khz=hardware.noc.khz,
         link_gb_s=hardware.noc.link_gb_s,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from npusim.graph.batch import decode, prefill
+from npusim.graph.micro import build_gemm
 from npusim.graph.transformer import build
 from npusim.machine.system import run
 from npusim.passes.choose import choose
@@ -40,6 +41,24 @@ def test_auto_is_nearly_as_fast_as_the_fastest_partition(chip, batch):
     assert times.pop("auto") <= 1.1 * min(times.values()), times
 
 
+@pytest.mark.parametrize(("shape", "tp"), [((512, 4096, 4096), 4), ((32, 4096, 4096), 3)])
+def test_auto_knows_that_a_gemm_streams_its_weights_from_a_shared_memory(shape, tp):
+    hardware, times = load_hardware("tpuv4_like"), {}
+    for name in (*PARTITIONS, "auto"):
+        program = lower(
+            build_gemm(*shape), hardware, Parallel(tp=tp, partition=name), "ring", Dtypes()
+        )
+        times[name] = run(program, hardware).makespan_ps
+    assert times.pop("auto") == min(times.values())
+
+
+def test_cores_in_use_share_the_bandwidth_of_their_memory():
+    hardware = load_hardware("tpuv4_like")
+    gb_s = hardware.memory_instances()[0].memory.gb_s
+    for used in ([2], [0, 1, 3], [0, 1, 2, 3]):
+        assert chip_of(hardware, Dtypes(), used).memory_gb_s == pytest.approx(gb_s / len(used))
+
+
 def parts_of(batch, partition="megatron"):
     scheme = scheme_of(Parallel(tp=16, partition=partition))
     graph = graph_of(batch)
@@ -48,7 +67,7 @@ def parts_of(batch, partition="megatron"):
 
 
 def test_attention_is_array_work_and_grows_with_the_pairs(chip):
-    numbers = chip_of(chip, Dtypes(), 0)
+    numbers = chip_of(chip, Dtypes(), range(16))
     times = []
     for batch in (prefill(1, 512), prefill(2, 256)):  # twice the pairs, all else the same
         parts, scheme = parts_of(batch)
@@ -58,7 +77,7 @@ def test_attention_is_array_work_and_grows_with_the_pairs(chip):
 
 
 def test_a_reduction_costs_additions_beside_its_messages(chip):
-    numbers = chip_of(chip, Dtypes(), 0)
+    numbers = chip_of(chip, Dtypes(), range(16))
     parts, scheme = parts_of(prefill(1, 512))
     down = next(part for part in parts if part.op.role == "down")
     gathered = replace(down, after=(replace(down.after[0], kind="all_gather"),))
