@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from npusim.passes.demand import StageWork
+from npusim.passes.partition import Part
 from npusim.passes.planned import Mapped, Planned, phase_of
+from npusim.passes.tile import bits_to_bytes
 from npusim.units import format_bytes
 
 
@@ -18,7 +20,7 @@ def notes_of(mapped: Mapped, planned: Planned) -> list[str]:
         _repeated_work(mapped),
         _experts(work),
         _spills(planned),
-        _residency(planned, phase_of(work.ops)),
+        _residency(mapped, planned, phase_of(work.ops)),
     ]
     return [note for note in found if note]
 
@@ -89,21 +91,47 @@ def _spills(planned: Planned) -> str:
     )
 
 
-def _residency(planned: Planned, phase: str) -> str:
+def _residency(mapped: Mapped, planned: Planned, phase: str) -> str:
     cores = planned.plan.cores.values()
-    memory = sum(region.num_bytes for core in cores for region in core.weights.values())
     resident = sum(len(core.resident) for core in cores)
     everything = resident + sum(len(core.weights) for core in cores)
     if not everything:
         return ""
     where = f" in {phase}" if phase else ""
-    if not memory:
+    if resident == everything:
         return f"weights{where}: all stay in the scratchpads"
     return (
-        f"weights{where}: {format_bytes(memory)} come from memory every iteration, {resident} of "
-        f"{everything} tensors stay in the scratchpads"
+        f"weights{where}: {format_bytes(_loaded_bytes(mapped, planned))} come from memory every "
+        f"iteration, {resident} of {everything} tensors stay in the scratchpads"
     )
 
 
-def _parts(work: StageWork) -> Iterable:
+def _loaded_bytes(mapped: Mapped, planned: Planned) -> int:
+    """Weights loaded in an iteration, again for every micro-batch. Assumes that none are loaded
+    twice for activations that stream."""
+    total = 0
+    for works, stages in zip(mapped.works, mapped.groups, strict=True):
+        for micro_batches, cores in zip(works, stages, strict=True):
+            for rank, core in enumerate(cores):
+                in_memory, cost = planned.plan.cores[core].weights, mapped.costs[core]
+                total += sum(
+                    bits_to_bytes(_read_elements(part, rank), cost.weight_bits)
+                    for work in micro_batches
+                    for part in _parts(work)
+                    if part.op.name in in_memory or part.op.tied_to in in_memory
+                )
+    return total
+
+
+def _read_elements(part: Part, rank: int) -> int:
+    """Of a table the rows of the rank's tokens, of experts those that have tokens, else all."""
+    _, depth, width = part.shapes[rank]
+    if part.op.kind == "embedding":
+        return min(part.shapes[rank][0] * width, part.weights[rank])
+    if part.experts:
+        return depth * width * sum(1 for tokens in part.experts[rank] if tokens)
+    return part.weights[rank]
+
+
+def _parts(work: StageWork) -> Iterable[Part]:
     return work.parts_of_stage()
