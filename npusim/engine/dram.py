@@ -8,7 +8,7 @@ from npusim.engine.record import channel_span, reach
 from npusim.engine.wheel import ceil_div, cycles_to_ps, ps_to_cycles, schedule
 
 READ, WRITE = 0, 1
-HIT_POINTS, DIRECTION_POINTS = 2, 1
+NEVER = 1 << 62
 
 
 @kernel
@@ -70,33 +70,46 @@ def _direction(A, packet):
 
 
 @kernel
-def _points(A, channel, packet):
-    """FR-FCFS: a row hit counts most, then keeping the direction of the bus."""
-    points = 0
+def _is_hit(A, channel, packet):
     bank = A[channel + at.K_BANKS] + A[packet + at.P_BANK] * at.B_SIZE
-    if A[bank + at.B_ROW] == A[packet + at.P_ROW]:
-        points += HIT_POINTS
-    if _direction(A, packet) == A[channel + at.K_DIRECTION]:
-        points += DIRECTION_POINTS
-    return points
+    return A[bank + at.B_ROW] == A[packet + at.P_ROW]
 
 
 @kernel
-def _pick(A, channel):
-    """Most points among the oldest `window`; the oldest once passed over that often."""
+def _first_start(A, channel, packet, now):
+    """When the first data of a unit could start; tRRD, tFAW and refresh are not looked at."""
+    bank = A[channel + at.K_BANKS] + A[packet + at.P_BANK] * at.B_SIZE
+    if A[bank + at.B_ROW] == A[packet + at.P_ROW]:
+        column = max(now, A[bank + at.B_COLUMN_OK])
+    elif A[bank + at.B_ROW] == at.NIL:
+        column = max(now, A[bank + at.B_ACT_OK]) + A[channel + at.K_TRCD]
+    else:
+        precharge = max(now, A[bank + at.B_PRECHARGE_OK])
+        column = precharge + A[channel + at.K_TRP] + A[channel + at.K_TRCD]
+    direction = _direction(A, packet)
+    latency = A[channel + at.K_TCWL] if direction == WRITE else A[channel + at.K_TCL]
+    bus = A[channel + at.K_BUS_FREE] + _turnaround(A, channel, direction)
+    return max(bus, column + latency)
+
+
+@kernel
+def _pick(A, channel, now):
+    """The unit among the oldest `window` whose data could start first, at a tie a row hit; the
+    oldest once passed over that often."""
     oldest = A[channel + at.K_FIRST]
     if A[channel + at.K_OLDEST] != oldest:
         A[channel + at.K_OLDEST] = oldest
         A[channel + at.K_PASSED] = 0
     if A[channel + at.K_PASSED] >= A[channel + at.K_WINDOW]:
         return oldest
-    best, best_points, packet = oldest, -1, oldest
+    best, best_rank, packet = oldest, NEVER, oldest
+    at_once = 2 * A[channel + at.K_BUS_FREE]  # a hit that the bus need not wait for
     for _ in range(A[channel + at.K_WINDOW]):
-        points = _points(A, channel, packet)
-        if points > best_points:
-            best, best_points = packet, points
+        rank = 2 * _first_start(A, channel, packet, now) + (0 if _is_hit(A, channel, packet) else 1)
+        if rank < best_rank:
+            best, best_rank = packet, rank
         packet = A[packet + at.P_NEXT]
-        if best_points == HIT_POINTS + DIRECTION_POINTS or packet == at.NIL:
+        if best_rank == at_once or packet == at.NIL:
             break
     return best
 
@@ -211,13 +224,14 @@ def serve_channel(A, spans, channel):
     if A[channel + at.K_OPEN] == 0 or A[channel + at.K_FIRST] == at.NIL:
         return
     now, khz = A[at.NOW], A[at.KHZ]
-    packet = _pick(A, channel)
+    decided = cycles_to_ps(now, khz)
+    packet = _pick(A, channel, decided)
     if packet == A[channel + at.K_FIRST]:
         A[channel + at.K_OLDEST] = at.NIL
     else:
         A[channel + at.K_PASSED] += 1
     _leave_queue(A, channel, packet)
-    start = _serve(A, channel, packet, cycles_to_ps(now, khz))
+    start = _serve(A, channel, packet, decided)
     end = A[channel + at.K_BUS_FREE]
     _count(A, channel, packet, now)
     if A[at.KEEP_SPANS] == 1:

@@ -124,8 +124,20 @@ def test_unaligned_bytes_touch_one_burst_more():
     assert end - start == 3 * BURST
 
 
-def test_points():
+def test_a_row_hit_in_the_direction_of_the_bus_is_readiest():
     d = dram()
-    assert d.points(0, READ) == 0
+    _, end = d.access(0, 0, 64, READ)
+    hit, turned = d.readiness(0, 64, READ), d.readiness(0, 64, WRITE)
+    assert hit == (end, False) and turned[0] > end
+    closed, conflict = d.readiness(end, row(0, bank=1), READ), d.readiness(end, row(1), READ)
+    assert hit < closed < conflict and closed[1] and conflict[1]
+
+
+def test_an_idle_bank_is_readier_than_a_busy_one_with_another_row_open():
+    """Random accesses: the channel does not wait for a bank while others are free."""
+    d = dram()
     d.access(0, 0, 64, READ)
-    assert [d.points(a, way) for a in (64, row(1)) for way in (READ, WRITE)] == [3, 2, 1, 0]
+    busy, idle = d.readiness(0, row(1), READ), d.readiness(0, row(0, bank=1), READ)
+    t = d.timing
+    assert idle == (max(d.bus_free, t.t_rcd + t.t_cl), True)
+    assert busy == (d.banks[0].precharge_ok + t.t_rp + t.t_rcd + t.t_cl, True)

@@ -72,13 +72,14 @@ class Channel:
         queue = sorted(self._requests, key=lambda request: (request.arrival_tick, request.key))
         best = queue[0]
         if self._passed < self._window:
-            best = max(queue[: self._window], key=self._points)  # max: the first on a tie
+            best = min(queue[: self._window], key=self._readiness)  # min: the first on a tie
         self._passed = 0 if best is queue[0] else self._passed + 1
         self._requests.remove(best)
         return best
 
-    def _points(self, request: Request) -> int:
-        return self.dram.points(request.address, request.direction)
+    def _readiness(self, request: Request) -> tuple[int, bool]:
+        now_ps = self._clock.ps(self._clock.now)
+        return self.dram.readiness(now_ps, request.address, request.direction)
 
     def _serve(self, request: Request) -> None:
         clock, now = self._clock, self._clock.now

@@ -69,10 +69,18 @@ class Dram:
         self.next_refresh = timing.t_refi
         self.busy_ps = self.row_hits = self.row_misses = 0
 
-    def points(self, address: int, direction: str) -> int:
-        """FR-FCFS: 2 for a row that is open, 1 for the direction the bus has already."""
+    def readiness(self, now: int, address: int, direction: str) -> tuple[int, bool]:
+        """Of a unit that waits: (when its first data could start, whether it needs another row);
+        the smallest is served first. Limits between activations and refreshes are not looked at."""
         bank, row = self._bank_and_row(address)
-        return 2 * (bank.row == row) + (self.direction == direction)
+        timing = self.timing
+        if bank.row == row:
+            column = max(now, bank.column_ok)
+        elif bank.row is None:
+            column = max(now, bank.activate_ok) + timing.t_rcd
+        else:
+            column = max(now, bank.precharge_ok) + timing.t_rp + timing.t_rcd
+        return self._start(column, direction), bank.row != row
 
     def access(self, now: int, address: int, num_bytes: int, direction: str) -> tuple[int, int]:
         """(start, end) of the data of bytes [address, address + num_bytes), row after row."""
@@ -136,6 +144,15 @@ class Dram:
 
     def _transfer(self, bank: Bank, column_ready: int, data_ps: int, direction: str):
         """The data on the bus: (start, end)."""
+        start = self._start(column_ready, direction)
+        end = start + data_ps
+        recovery = self.timing.t_wr if direction == WRITE else 0
+        bank.precharge_ok = max(bank.precharge_ok, end + recovery)
+        self.bus_free, self.direction = end, direction
+        return start, end
+
+    def _start(self, column_ready: int, direction: str) -> int:
+        """Start of data on the bus, turned around if need be."""
         timing = self.timing
         earliest = self.bus_free
         if self.direction == READ and direction == WRITE:
@@ -143,9 +160,4 @@ class Dram:
         elif self.direction == WRITE and direction == READ:
             earliest += timing.t_wtr + timing.t_cl
         latency = timing.t_cl if direction == READ else timing.t_cwl
-        start = max(earliest, column_ready + latency)
-        end = start + data_ps
-        recovery = timing.t_wr if direction == WRITE else 0
-        bank.precharge_ok = max(bank.precharge_ok, end + recovery)
-        self.bus_free, self.direction = end, direction
-        return start, end
+        return max(earliest, column_ready + latency)
