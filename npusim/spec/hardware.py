@@ -54,7 +54,8 @@ class Noc(Spec):
     """2-D mesh with XY routing; two networks (requests, responses and messages) of equal width.
 
     `flow_control: virtual_channel` shares a link packet by packet; `channel_locked` gives an output
-    to one message from its first packet to its last. `lock_scope: both` also holds the links of the
+    to one message from its first packet to its last; with two or more `virtual_channels` messages
+    then have the last one to themselves. `lock_scope: both` also holds the links of the
     acknowledge path (needs `protocol: handshake`). `buffer_packets` is the depth of an
     input buffer, a virtual channel. `protocol: handshake` asks the receiver (request, acknowledge)
     before data moves; `eager` sends into buffers that the plan has reserved.
