@@ -7,16 +7,19 @@ from npusim.engine.record import link_span, reach
 from npusim.engine.wheel import ceil_div, schedule
 
 NEVER = 1 << 62
+LONGEST_WAIT = (1 << 36) - 1  # ticks, a minute; all that wait longer rank alike
 
 
 @kernel
 def new_packet(A, kind, task, index, payload, wire):
     """Takes a packet from the free list; the caller fills in the way it goes."""
     packet = A[at.FREE_PACKET]
+    if packet == at.NIL:
+        raise AssertionError("more packets are alive than the arena has room for")
     A[at.FREE_PACKET] = A[packet + at.P_NEXT]
     A[packet + at.P_KIND] = kind
     A[packet + at.P_TASK] = task
-    A[packet + at.P_KEY] = (task << 24) | index
+    A[packet + at.P_KEY] = (task << 32) | index  # a task's offset fits 31 bits: 16 GiB of state
     A[packet + at.P_PAYLOAD] = payload
     A[packet + at.P_WIRE] = wire
     A[packet + at.P_NEXT] = at.NIL
@@ -66,7 +69,8 @@ def enter_fifo(A, fifo, packet):
 def _rank(A, link, fifo):
     """Order of the wishes: round robin by FIFO, or the longest waiting first."""
     if A[at.FIFO_ARBITRATION] == 1:
-        return (A[A[fifo + at.F_FIRST] + at.P_TICK] << 26) | fifo
+        waited = min(A[at.NOW] - A[A[fifo + at.F_FIRST] + at.P_TICK], LONGEST_WAIT)
+        return ((LONGEST_WAIT - waited) << 26) | fifo
     return fifo if fifo > A[link + at.L_LAST] else fifo + (1 << 40)
 
 
