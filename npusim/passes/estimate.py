@@ -22,7 +22,7 @@ from npusim.passes.kv_cache import cache_shape, rank_bytes
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
 from npusim.passes.xy import hops, max_link_load
-from npusim.spec.hardware import Hardware
+from npusim.spec.hardware import Hardware, MemoryInstance
 from npusim.spec.scenario import Dtypes
 from npusim.units import ceil_div, cycles_to_ps, transfer_ps
 
@@ -82,11 +82,21 @@ def chip_of(hardware: Hardware, dtypes: Dtypes, used: Sequence[int]) -> Chip:
         khz=spec.khz,
         scratchpad_bytes=spec.scratchpad.capacity_bytes,
         memory_bytes=sum(i.memory.capacity_bytes // len(i.cores) for i in memories),
-        memory_gb_s=sum(i.memory.gb_s / len({*i.cores} & {*used}) for i in memories[:1]),
+        memory_gb_s=sum(_share_gb_s(i, used, hardware.noc.link_gb_s) for i in memories[:1]),
         fabric=fabric_of(hardware),
         noc_khz=hardware.noc.khz,
         link_gb_s=hardware.noc.link_gb_s,
     )
+
+
+def _share_gb_s(instance: MemoryInstance, used: Sequence[int], link_gb_s: float) -> float:
+    """A core's part of a memory's bandwidth; at the mesh's edge no more than the links of its ports
+    and of the core carry. Assumes that the links in between carry it."""
+    num_users, ports = len({*instance.cores} & {*used}), instance.memory.ports
+    if not ports:
+        return instance.memory.gb_s / num_users
+    carried = min(instance.memory.gb_s, len(ports) * link_gb_s)
+    return min(carried / num_users, link_gb_s)
 
 
 def estimate(

@@ -59,6 +59,15 @@ def test_cores_in_use_share_the_bandwidth_of_their_memory():
         assert chip_of(hardware, Dtypes(), used).memory_gb_s == pytest.approx(gb_s / len(used))
 
 
+def test_links_bound_what_an_edge_memory_gives_a_core():
+    hardware = load_hardware("npu_edge_hbm")
+    memory, link = hardware.memory_instances()[0].memory, hardware.noc.link_gb_s
+    alone = chip_of(hardware, Dtypes(), [0]).memory_gb_s
+    shared = chip_of(hardware, Dtypes(), range(64)).memory_gb_s
+    assert alone == min(memory.gb_s, link)
+    assert shared == pytest.approx(min(memory.gb_s, len(memory.ports) * link) / 64)
+
+
 def parts_of(batch, partition="megatron"):
     scheme = scheme_of(Parallel(tp=16, partition=partition))
     graph = graph_of(batch)
