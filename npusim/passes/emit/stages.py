@@ -110,17 +110,18 @@ def _hand_over(
         source, target = sender.emission, receiver.emission
         op = sender.work.ops[-1]
         row = builder.op(f"stage{index}.hand_over", "collective", -1, source.phase)
+        outputs = sender.work.parts[op.name].outputs
+        ready = source.transfer_spilled(outputs, row, source.done[op.name], source.spill_load)
         arrived: Ranks = []
         for rank, (src, dst) in enumerate(zip(source.cores, target.cores, strict=True)):
-            size = bits_to_bytes(sender.work.parts[op.name].outputs[rank], src.cost.activation_bits)
-            tasks = source.done[op.name][rank]
+            size = bits_to_bytes(outputs[rank], src.cost.activation_bits)
             if size:
-                _, recv = builder.message(src.core, dst.core, row, size, tasks)
+                _, recv = builder.message(src.core, dst.core, row, size, ready[rank])
                 arrived.append([recv])
             else:
                 arrived.append([])
-        target.done[op.name] = arrived
-        target.spilled[op.name] = source.spilled[op.name]
+        target.spilled[op.name] = target.exceeding(outputs)
+        target.done[op.name] = target.transfer_spilled(outputs, row, arrived, target.spill_store)
 
 
 def _emit_stage(builder: ProgramBuilder, stages: list[Stage]) -> None:

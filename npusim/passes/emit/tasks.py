@@ -48,11 +48,11 @@ class Emission:
     def layer_op(self, layer: int, kind: str) -> Op:
         return next(op for op in self.layer_ops[layer] if op.kind == kind)
 
-    def wait_for(self, op: Op, entry: Ranks | None = None) -> Ranks:
+    def wait_for(self, op: Op) -> Ranks:
         """Tasks that each rank's share of `op` waits for: those of its producers."""
         names = [n for n in self.graph.predecessors(op.name) if n in self.done]
         if not names:
-            return entry or [[] for _ in self.cores]
+            return [[] for _ in self.cores]
         if len(names) == 1:
             return self.done[names[0]]
         return [
@@ -65,39 +65,41 @@ class Emission:
             self.spilled[n][rank] for n in self.graph.predecessors(op.name) if n in self.spilled
         )
 
-    def emit(self, op: Op, emitters: Mapping[str, "Emitter"], entry: Ranks | None = None) -> None:
+    def emit(self, op: Op, emitters: Mapping[str, "Emitter"]) -> None:
         """All tasks of `op`: collectives before it, its own, collectives after it."""
         part = self.parts[op.name]
-        after = self.wait_for(op, entry)
+        after = self.wait_for(op)
         for comm in part.before:
             after = self.collective(part, comm, after)
-        self.spilled[op.name] = self._spilled(part.outputs)
+        self.spilled[op.name] = self.exceeding(part.outputs)
         after = emitters[op.kind](self, part, after)
         row = len(self.builder.ops) - 1
         if part.after:
-            after = self._transfer_spilled(part.outputs, row, after, self.spill_load)
+            after = self.transfer_spilled(part.outputs, row, after, self.spill_load)
         for comm in part.after:
             after = self.collective(part, comm, after)
-        self.spilled[op.name] = self._spilled(part.kept or part.outputs)
+        self.spilled[op.name] = self.exceeding(part.kept or part.outputs)
         if part.after:
-            after = self._transfer_spilled(part.kept or part.outputs, row, after, self.spill_store)
+            after = self.transfer_spilled(part.kept or part.outputs, row, after, self.spill_store)
         self.done[op.name] = after
 
-    def _spilled(self, elements: Sequence[int]) -> tuple[bool, ...]:
+    def exceeding(self, elements: Sequence[int]) -> tuple[bool, ...]:
+        """The ranks on which a tensor of so many elements lies in memory."""
         return tuple(
             bits_to_bytes(size, core.cost.activation_bits) > core.spill_limit_bytes
             for size, core in zip(elements, self.cores, strict=True)
         )
 
-    def _transfer_spilled(
+    def transfer_spilled(
         self, elements: Sequence[int], row: int, after: Ranks, transfer: Callable[..., int]
     ) -> Ranks:
-        """A collective reads an operand that lies in memory, and writes a result that goes there.
+        """A message or collective reads an operand that lies in memory, and writes a result that
+        goes there.
 
         Assumes that it streams: pieces that are on their way need no room.
         """
         done = [list(tasks) for tasks in after]
-        for rank, spilled in enumerate(self._spilled(elements)):
+        for rank, spilled in enumerate(self.exceeding(elements)):
             if spilled:
                 core = self.cores[rank]
                 size = bits_to_bytes(elements[rank], core.cost.activation_bits)
