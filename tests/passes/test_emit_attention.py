@@ -53,3 +53,16 @@ def test_blocks_of_context_never_exceed_their_buffer():
     held = np.cumsum([size for _, size in sorted(moves)])
     assert held.max() <= CHIP.core(0).scratchpad.capacity_bytes // 16
     assert held.max() > 2 * max(sizes)  # and are three at a time
+
+
+def test_latents_of_the_next_layer_load_when_those_before_are_done_with():
+    """MLA, expanded: 40,000 rows of 576 fill the buffer, so that two layers' do not fit."""
+    small = {"num_hidden_layers": 3, "first_k_dense_replace": 3, "vocab_size": 1024}
+    graph = build(load_model("deepseek-v3", small), (Slice(64, 40_000),), "expanded")
+    program = lower(graph, CHIP, Parallel(tp=16, partition="megatron"), "ring", Dtypes())
+    names = np.array([op.name for op in program.ops])[program.op]
+    own = program.core == program.core[0]
+    first = np.flatnonzero(own & (names == "layer2.kv_up") & (program.kind == LOAD))[0]
+    assert program.bytes[first] > CHIP.core(0).scratchpad.capacity_bytes // 16  # the context
+    waits = deps(program, first)
+    assert waits and all(names[task].startswith("layer1.") for task in waits)

@@ -34,7 +34,10 @@ def load_rows(
 
 
 def load_context(emission: Emission, part: Part, rank: int, row: int) -> list[int]:
-    """The latents of all requests' contexts, for MLA's expanded form."""
+    """The latents of all requests' contexts, for MLA's expanded form.
+
+    Assumes that those of one op find room together, even where they exceed the KV buffer.
+    """
     op, core = part.op, emission.cores[rank]
     shape = emission.caches[op.layer]
     heads = part.heads
@@ -44,7 +47,10 @@ def load_context(emission: Emission, part: Part, rank: int, row: int) -> list[in
     for start, (new, attended, _) in zip(shape.starts, shape.slices, strict=True):
         offset = rank_bytes(shape, heads, rank, start * shape.row_elements, core.cost.kv_bits)
         size = rank_bytes(shape, heads, rank, (attended - new) * each, core.cost.kv_bits)
-        loads += load_rows(emission, core, op.layer, row, offset, size, [])
+        found = load_rows(emission, core, op.layer, row, offset, size, core.kv.reserve(size))
+        if found:
+            core.kv.hold(size, [])
+        loads += found
     return loads
 
 

@@ -35,10 +35,12 @@ def emit_matmul(emission: Emission, part: Part, after: Ranks) -> Ranks:
             m, k, n, core.cost, core.buffers, _streams(emission, part, rank),
             part.weights[rank] - k * n,
         )  # fmt: skip
-        waits = after[rank]
+        context: list[int] = []
         if op.kv_read_elements:  # MLA expanded: the latents of the context come from the cache
-            waits = waits + load_context(emission, part, rank, row)
-        done.append(emission.run_tiles(core, tiles, row, waits, op.name))
+            context = load_context(emission, part, rank, row)
+        done.append(emission.run_tiles(core, tiles, row, after[rank] + context, op.name))
+        for _ in context:
+            core.kv.free_after(done[-1])
     return done
 
 
