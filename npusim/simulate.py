@@ -1,12 +1,13 @@
 """A resolved setup → a Run: graph, program and machine for each iteration of the workload."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from npusim.errors import SpecError
+from npusim.errors import CapacityError, SpecError
 from npusim.graph import batch as batches
 from npusim.graph.batch import Batch, Slice
 from npusim.graph.micro import build_gemm
@@ -83,7 +84,10 @@ def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | N
         prompt, *decodes = steps
         iterations = [_simulate_step(context, prompt), *_interpolated(context, decodes)]
     else:
-        iterations = [_simulate_step(context, step) for step in steps]
+        iterations = []
+        for step in steps:
+            iterations.append(_simulate_step(context, step))
+            _check_memory(iterations[-1], len(steps))
     _set_starts(iterations)
     return Run(iterations, context.notes, context.cpu_s)
 
@@ -97,6 +101,25 @@ def _check_fidelity(setup: Setup) -> None:
     for name, level in setup.scenario.fidelity:
         if level != "transaction":
             raise SpecError(f"fidelity.{name} must be transaction, not {level!r}")
+
+
+def _check_memory(done: Iteration, num_steps: int) -> None:
+    """CapacityError when the traces of so many steps like this one need over half of the memory."""
+    program, trace = done.trace.program, done.trace
+    arrays = [*program.columns.values(), program.deps, program.dep_start]
+    arrays += [trace.ready_ps, trace.start_ps, trace.end_ps]
+    needed = sum(array.nbytes for array in arrays) * num_steps
+    bound = memory_bytes() // 2
+    if num_steps > 1 and needed > bound:
+        raise CapacityError(
+            f"the traces of {num_steps} iterations need {needed / 2**30:.1f} GiB, half of this "
+            f"machine's memory is {bound / 2**30:.1f} GiB; use --reuse, which simulates few of them"
+        )
+
+
+def memory_bytes() -> int:
+    """Memory of the machine that npusim runs on."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def steps_of(workload: Any) -> list[Step]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from npusim.errors import SpecError
+from npusim.errors import CapacityError, SpecError
 from npusim.graph.batch import Slice
 from npusim.program import COMPUTE
 from npusim.simulate import simulate, steps_of
@@ -126,3 +126,12 @@ def test_flops_do_not_depend_on_the_engine():
 def test_a_level_that_does_not_exist_is_refused():
     with pytest.raises(SpecError, match=r"fidelity\.noc must be transaction, not 'analytic'"):
         simulate(setup(PREFILL, fidelity={"noc": "analytic"}))
+
+
+def test_a_generation_whose_traces_do_not_fit_this_machine_is_refused_early(monkeypatch):
+    monkeypatch.setattr("npusim.simulate.memory_bytes", lambda: 1 << 20)
+    work = {"phase": "generate", "prompt_tokens": 16, "output_tokens": 400}
+    begun = []
+    with pytest.raises(CapacityError, match=r"traces of 400 iterations need .* GiB.*use --reuse"):
+        simulate(setup(work), progress=lambda label, done, total: begun.append(label))
+    assert begun == ["prefill"]
