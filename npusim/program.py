@@ -197,57 +197,19 @@ class ProgramBuilder:
             COMPUTE, core, unit, op, after, cycles=cycles, num_bytes=sram_bytes, flops=flops
         )
 
-    def load(
-        self,
-        core,
-        op,
-        memory,
-        address,
-        num_bytes,
-        after=(),
-        *,
-        engine=1,
-        row_bytes=0,
-        stride_bytes=0,
-    ) -> int:
+    def load(self, core, op, memory, address, num_bytes, after=(), *, engine=1, **rows) -> int:
+        """A LOAD by DMA `engine`; `rows`: `row_bytes` and `stride_bytes` of a 2-D one."""
         return self.task(
-            LOAD,
-            core,
-            dma_unit(engine),
-            op,
-            after,
-            memory=memory,
-            address=address,
-            num_bytes=num_bytes,
-            row_bytes=row_bytes,
-            stride_bytes=stride_bytes,
-        )
+            LOAD, core, dma_unit(engine), op, after,
+            memory=memory, address=address, num_bytes=num_bytes, **rows,
+        )  # fmt: skip
 
-    def store(
-        self,
-        core,
-        op,
-        memory,
-        address,
-        num_bytes,
-        after=(),
-        *,
-        engine=1,
-        row_bytes=0,
-        stride_bytes=0,
-    ) -> int:
+    def store(self, core, op, memory, address, num_bytes, after=(), *, engine=1, **rows) -> int:
+        """A STORE, as `load`."""
         return self.task(
-            STORE,
-            core,
-            dma_unit(engine),
-            op,
-            after,
-            memory=memory,
-            address=address,
-            num_bytes=num_bytes,
-            row_bytes=row_bytes,
-            stride_bytes=stride_bytes,
-        )
+            STORE, core, dma_unit(engine), op, after,
+            memory=memory, address=address, num_bytes=num_bytes, **rows,
+        )  # fmt: skip
 
     def message(self, src, dst, op, num_bytes, after=(), recv_after=()) -> tuple[int, int]:
         """A SEND on `src` and its RECV on `dst`; returns (send, recv) task indices. The

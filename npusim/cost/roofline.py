@@ -1,4 +1,4 @@
-"""FLOPs and bytes → the ideal time at peak rate and peak bandwidth, and which of them binds."""
+"""FLOPs and bytes → the ideal time at peak rate and peak bandwidth."""
 
 from npusim.units import ceil_div, transfer_ps
 
@@ -11,16 +11,6 @@ def compute_ps(flops: int, gflop_s: float) -> int:
 def roofline_ps(flops: int, num_bytes: int, gflop_s: float, gb_s: float) -> int:
     """max(flops / peak, bytes / bandwidth) in ps (Williams et al., CACM 52(4), 2009)."""
     return max(compute_ps(flops, gflop_s), transfer_ps(num_bytes, gb_s))
-
-
-def binds(flops: int, num_bytes: int, gflop_s: float, gb_s: float) -> str:
-    """`compute` or `memory`: which side of the roofline is the longer; `memory` on a tie."""
-    return "compute" if compute_ps(flops, gflop_s) > transfer_ps(num_bytes, gb_s) else "memory"
-
-
-def ridge_flops_per_byte(gflop_s: float, gb_s: float) -> float:
-    """Arithmetic intensity at which both sides take equally long."""
-    return gflop_s / gb_s
 
 
 def peak_gflop_s(

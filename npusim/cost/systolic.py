@@ -33,8 +33,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from npusim.units import ceil_div
 
 
@@ -90,17 +88,6 @@ def gemm_cycles(
         cycles = folds * period
     cycles = max(cycles, folds * stream)  # an array of one element has no index to lose
     return cycles if rate >= 1 else int(-(-cycles // rate))
-
-
-def gemm_cycles_batch(
-    m, k, n, rows: int, columns: int, dataflow: str = "ws", fold_overlap: bool = True
-) -> np.ndarray:
-    """`gemm_cycles` at rate 1 for arrays of sizes (broadcast against each other), as int64."""
-    m, k, n = np.broadcast_arrays(*(np.asarray(size, dtype=np.int64) for size in (m, k, n)))
-    folds, stream, fill = DATAFLOWS[dataflow](m, k, n, rows, columns)
-    period = np.maximum(stream, rows) if fold_overlap else stream + fill
-    cycles = np.maximum((folds - 1) * period + stream + fill - 1, folds * stream)
-    return np.where(m * k * n == 0, 0, cycles)
 
 
 class SramAccesses(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from npusim.cost.systolic import gemm_cycles, gemm_sram_bytes
-from npusim.cost.vector import sfu_cycles, vector_cycles
+from npusim.cost.vector import elementwise_cycles, vector_cycles
 from npusim.graph.ir import Op
 from npusim.passes.partition import shards
 from npusim.spec.hardware import Core
@@ -288,8 +288,6 @@ def vector_cost(op: Op, numerator: int, denominator: int, cost: CoreCost) -> tup
     beside it. Operands are read and results written once."""
     vector_ops = ceil_div(op.vector_ops * numerator, denominator)
     sfu_ops = ceil_div(op.sfu_ops * numerator, denominator)
-    cycles = max(
-        vector_cycles(vector_ops, cost.lanes, cost.alus), sfu_cycles(sfu_ops, cost.sfu_lanes)
-    )
+    cycles = elementwise_cycles(vector_ops, sfu_ops, cost.lanes, cost.alus, cost.sfu_lanes)
     elements = ceil_div((op.input_elements + op.output_elements) * numerator, denominator)
     return cycles + cost.start_cycles, bits_to_bytes(elements, cost.activation_bits)

@@ -1,0 +1,1 @@
+"""Run → a sentence, tables, result.json, timelines, comparisons."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npusim.cost.roofline import peak_gflop_s
 from npusim.report.stalls import Stalls
 from npusim.trace import COMPUTE, LOAD, NONE, SEND, STORE, VECTOR_UNIT, Iteration, OpRow, Run, Trace
 
@@ -130,12 +131,10 @@ def summed(run: Run, table: str, skip: tuple[str, ...] = ()) -> dict[str, np.nda
 def peak_flops_s(setup: "Setup") -> float:
     """FLOP/s of all arrays of the chip at the rate of the weights' data type, two a MAC."""
     dtype = setup.scenario.dtype.weights
-    total = 0.0
-    for core in setup.hardware.cores():
-        arrays = core.arrays
-        macs = arrays.rows * arrays.columns * arrays.count * arrays.rate.get(dtype, 1.0)
-        total += 2 * macs * core.khz * 1000
-    return total
+    cores = [(core.arrays, core.clock_mhz) for core in setup.hardware.cores()]
+    return 1e9 * sum(
+        peak_gflop_s(a.rows, a.columns, mhz, a.count, a.rate.get(dtype, 1.0)) for a, mhz in cores
+    )
 
 
 def peak_memory_gb_s(setup: "Setup") -> float:

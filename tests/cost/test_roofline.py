@@ -1,10 +1,4 @@
-from npusim.cost.roofline import (
-    binds,
-    compute_ps,
-    peak_gflop_s,
-    ridge_flops_per_byte,
-    roofline_ps,
-)
+from npusim.cost.roofline import compute_ps, peak_gflop_s, roofline_ps
 
 
 def test_peak_of_a_tpuv4_like_core():
@@ -19,9 +13,7 @@ def test_compute_time_is_flops_over_peak():
 
 def test_edge_pair_at_the_ridge():
     flops = 1_000_000
-    size = 10_000  # 100 FLOP/byte
-    assert ridge_flops_per_byte(1000, 10) == 100
+    size = 10_000  # 100 FLOP/byte, and 1,000 FLOP/ns over 10 bytes/ns
     assert roofline_ps(flops, size, 1000, 10) == 1_000_000
-    assert binds(flops, size, 1000, 10) == "memory"
-    assert binds(flops + 1, size, 1000, 10) == "compute"
+    assert roofline_ps(flops + 1000, size, 1000, 10) == 1_001_000
     assert roofline_ps(flops, 2 * size, 1000, 10) == 2_000_000

@@ -11,7 +11,6 @@ from systolic_oracle import run_output_stationary, run_stationary
 from npusim.cost.systolic import (
     DATAFLOWS,
     gemm_cycles,
-    gemm_cycles_batch,
     gemm_sram_accesses,
     gemm_sram_bytes,
 )
@@ -131,9 +130,6 @@ def test_bounds(m, k, n, rows, columns, dataflow):
     overlapped = gemm_cycles(m, k, n, rows, columns, dataflow, True)
     assert -(-m * k * n // (rows * columns)) <= overlapped <= alone
     assert overlapped <= gemm_cycles(m + 1, k, n, rows, columns, dataflow, True)
-    for overlap in (False, True):
-        many = gemm_cycles_batch([m, 0], k, n, rows, columns, dataflow, overlap)
-        assert many.tolist() == [gemm_cycles(m, k, n, rows, columns, dataflow, overlap), 0]
 
 
 def test_rate_packs_k_or_slows_down():

@@ -3,9 +3,10 @@ faster part never hurts a single task."""
 
 import pytest
 
+from npusim.cost.roofline import peak_gflop_s, roofline_ps
 from npusim.report.result import result_dict
 from npusim.simulate import simulate
-from npusim.spec.load import load_scenario, resolve
+from npusim.spec.load import load_hardware, load_scenario, resolve
 
 SMALL = ["model.num_hidden_layers=2", "model.hidden_size=256", "model.intermediate_size=768",
          "model.num_attention_heads=8", "model.num_key_value_heads=4", "model.head_dim=32",
@@ -33,6 +34,21 @@ def test_no_run_beats_the_roofline_and_all_checks_hold(hw, partition):
 
 
 STALLS = ("compute_ps", "wait_memory_ps", "wait_noc_ps", "wait_dependency_ps", "idle_ps")
+
+
+@pytest.mark.parametrize("hw", CHIPS)
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 2048, 2048), (256, 1000, 3000), (2048, 1024, 512)])
+def test_a_gemm_that_streams_its_weights_stays_under_the_roofline(hw, m, k, n):
+    sizes = [f"workload.m={m}", f"workload.k={k}", f"workload.n={n}", "parallel.tp=4"]
+    run, result = simulated(sizes, "gemm", hw=hw, model=None)
+    core = load_hardware(hw).core(0)
+    used = [row for row in result["per_channel"] if row["read_bytes"]]
+    peak = 4 * peak_gflop_s(core.arrays.rows, core.arrays.columns, core.clock_mhz)
+    vectors = 4 * core.vector.lanes * core.vector.alus_per_lane * core.clock_mhz / 1000
+    gb_s = sum(row["peak_gb_s"] for row in used)
+    bound_ps = roofline_ps(2 * m * k * n, 2 * k * n, peak + vectors, gb_s)
+    assert result["totals"]["load_bytes"] >= 2 * k * n
+    assert run.makespan_ps >= bound_ps
 
 
 @pytest.mark.parametrize("hw", CHIPS)

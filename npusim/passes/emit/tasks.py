@@ -36,7 +36,6 @@ class Emission:
     spilled: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     touches: list[Touch] = field(default_factory=list)
     late: list[Callable[[], None]] = field(default_factory=list)
-    num_spills: int = 0
 
     def op_row(self, op: Op) -> int:
         return self.builder.op(op.name, op.kind, op.layer, self.phase)
@@ -175,14 +174,12 @@ class Emission:
         return loads
 
     def spill_load(self, core: CoreState, row: int, num_bytes: int, after: list[int]) -> int:
-        self.num_spills += 1
         return self.builder.load(
             core.core, row, core.memory_id, core.spill_address, num_bytes, after,
             engine=core.load_engine,
         )  # fmt: skip
 
     def spill_store(self, core: CoreState, row: int, num_bytes: int, after: list[int]) -> int:
-        self.num_spills += 1
         return self.builder.store(
             core.core, row, core.memory_id, core.spill_address, num_bytes, after,
             engine=core.store_engine,
