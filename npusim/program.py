@@ -193,6 +193,7 @@ class ProgramBuilder:
         self._num_chunked += len(dep_counts)
 
     def compute(self, core, unit, op, cycles, after=(), *, sram_bytes=0, flops=0) -> int:
+        """A COMPUTE of `cycles` of the core's clock that moves `sram_bytes` at its scratchpad."""
         return self.task(
             COMPUTE, core, unit, op, after, cycles=cycles, num_bytes=sram_bytes, flops=flops
         )
@@ -225,6 +226,7 @@ class ProgramBuilder:
         return self.task(SYNC, core, NO_UNIT, op, after)
 
     def build(self) -> Program:
+        """The Program of all tasks so far."""
         self._flush()
         columns = {
             name: np.concatenate([np.empty(0, dtype), *(c[name] for c in self._chunks)])

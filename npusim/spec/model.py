@@ -82,7 +82,6 @@ class Model(Spec):
     windows: tuple[int, ...] = ()
     moe: Moe | None = None
     mla: Mla | None = None
-    dtype: str = "bf16"
 
     @model_validator(mode="after")
     def _heads_divide(self):
@@ -137,11 +136,9 @@ def _read(config: dict, name: str, overrides: dict[str, object]) -> Model:
     architecture = _architecture(flat)
     keys = Keys(flat)
     fields = ARCHITECTURES[architecture](keys)
-    dtype = keys.text("torch_dtype", keys.text("dtype", "bfloat16"))
     for key in overrides:
         if key not in keys.used and key not in _flatten(config):
             raise SpecError(f"model key {key!r} is not known{nearest(key, keys.used)}")
-    fields |= {"dtype": DTYPES.get(dtype, "bf16")}
     return Model(name=name, architecture=architecture, **fields)
 
 
@@ -184,7 +181,3 @@ def _first_line(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     text = first["msg"].removeprefix("Value error, ")
     return f"{place} {first.get('input')!r}: {text}" if place else text
-
-
-# torch_dtype of configs → data type of ours.
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8_e4m3fn": "fp8"}

@@ -30,6 +30,7 @@ class Fabric:
 
 
 def fabric_of(hardware: Hardware) -> Fabric:
+    """What a chip's cores and NoC mean for a collective; cycles are the NoC's."""
     noc, cores = hardware.noc, hardware.cores()
     return Fabric(
         columns=hardware.mesh.columns,
@@ -39,6 +40,7 @@ def fabric_of(hardware: Hardware) -> Fabric:
         noc_cycles_per_cycle=tuple(noc.khz / c.khz for c in cores),
         link_bytes_per_cycle=noc.link_bytes_per_cycle,
         hop_cycles=noc.router_cycles + noc.link_cycles,
+        # The links in and out of the mesh; Assumes 4 cycles at the two scratchpad ports.
         message_cycles=2 * noc.link_cycles + noc.router_cycles + 4,
         handshake=noc.protocol == "handshake",
         one_way=noc.lock_scope == "both",
