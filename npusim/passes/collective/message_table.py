@@ -26,8 +26,7 @@ class Table:
 
 
 def build_table(schedule: Schedule, num_ranks: int) -> Table:
-    """The schedule's tasks as rows, by rank and with relative dependencies; one row a SEND, RECV
-    or addition."""
+    """The tasks of a schedule over `num_ranks` ranks."""
     rows = _Rows(num_ranks, schedule.chained, schedule.phased)
     for step in schedule.steps:
         rows.step(step)

@@ -102,7 +102,7 @@ class _Ring:
         return bits_to_bytes(elements, self.emission.cores[rank].cost.weight_bits)
 
     def go_round(self, piece: int) -> None:
-        """One piece of each rank's weight block passes all ranks, which multiply by it meanwhile."""
+        """One piece of each rank's weight block goes round all ranks, which multiply by it."""
         ranks = range(len(self.emission.cores))
         own = [self._load(rank, piece) for rank in ranks]
         held = own
