@@ -27,6 +27,12 @@ TABLE = {
         {"trace", "spec", "cost", "units", "errors"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},
     ),
+    # above all of them: an oracle drives the piece that it is held against, alone
+    "validate": (
+        FOUNDATION
+        | {"engine", "cost", "spec", "graph", "passes", "machine", "simulate", "serving", "report"},
+        {"numpy", "numba"},
+    ),
     "cli": (None, {"typer", "rich"}),
     "__main__": ({"cli"}, set()),
     "__init__": (set(), set()),

@@ -1,0 +1,1 @@
+"""Our figures against references and published ones, as signed errors that anyone can rerun."""

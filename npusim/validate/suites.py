@@ -1,0 +1,30 @@
+"""Names of suites → the functions that run them.
+
+A suite is a function `run(full, progress) -> list[Family]` in a module of its own. `full` false is
+the quick set of cases, a few seconds of CPU; true is all of them. `progress(text)` is told what
+runs now.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from npusim.validate.compare import Family
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Where a suite stands and what it compares."""
+
+    module: str
+    about: str
+
+    def run(self, full: bool, progress: Progress) -> list[Family]:
+        families = importlib.import_module(self.module).run(full, progress)
+        assert len({f.name for f in families}) == len(families)
+        return families
+
+
+SUITES: dict[str, Suite] = {}
