@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from npusim.cli import files, run, show
+from npusim.cli import files, run, show, validate
 from npusim.errors import NpusimError, nearest
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": files.check,
     "list": files.list_names,
     "schema": files.schema,
+    "validate": validate.validate,
     "warmup": run.warmup,
 }
 for _name, _function in COMMANDS.items():

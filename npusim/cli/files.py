@@ -107,6 +107,12 @@ def _collectives() -> list[str]:
     return list(ALGORITHMS)
 
 
+def _suites() -> list[str]:
+    from npusim.validate.suites import SUITES
+
+    return list(SUITES)
+
+
 def schema(kind: Annotated[str, typer.Argument(help="hardware, scenario or model.")]) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
     import json
@@ -129,4 +135,5 @@ LISTS: dict[str, Callable[[], list[str]]] = {
     "placement": _placements,
     "partition": _partitions,
     "collective": _collectives,
+    "suite": _suites,
 }

@@ -1,0 +1,107 @@
+"""Families, or their record → the table that a reader sees, in a terminal, Markdown or JSON."""
+
+from typing import Any
+
+from npusim.report.summary import Table
+from npusim.validate.bands import Record, as_row, key
+from npusim.validate.compare import Family
+
+MEASURES = {"mape": "mean |error|", "worst": "worst", "bias": "mean error"}
+COLUMNS = ["family", "n", "mean", "mean |error|", "worst", "goal", ""]
+
+
+def record_of(families: list[Family]) -> Record:
+    """What write_record() would keep of them."""
+    return {key(family): as_row(family) for family in families}
+
+
+def summary_table(record: Record, title: str = "Errors, (ours - reference) / reference") -> Table:
+    """One row a family and use; rows that a constant was fitted on are marked (fit)."""
+    rows = []
+    for name, row in record.items():
+        for use in ("report", "fit"):
+            if use in row:
+                rows.append(_cells(name, use, row))
+    return Table(title, COLUMNS, rows)
+
+
+def _cells(name: str, use: str, row: dict[str, Any]) -> list[str]:
+    errors = row[use]
+    percents = [_percent(errors["bias"]), _percent(errors["mape"])[1:], _percent(errors["worst"])]
+    goal, reached = ("", "") if use == "fit" else _goal(row["goal"], errors)
+    label = f"{name} (fit)" if use == "fit" else name
+    return [label, str(errors["n"]), *percents, goal, reached]
+
+
+def _percent(fraction: float) -> str:
+    """Signed, three digits."""
+    percent = 100 * fraction
+    if abs(percent) < 5e-4:
+        return "+0 %"
+    digits = 0 if abs(percent) >= 100 else 1 if abs(percent) >= 10 else 2
+    return f"{percent:+.{digits}f} %"
+
+
+def _goal(goal: dict[str, Any] | None, errors: dict[str, Any]) -> tuple[str, str]:
+    if goal is None:
+        return "", ""
+    limit, measure = goal["limit_fraction"], goal["measure"]
+    text = f"{MEASURES[measure]} ≤ {100 * limit:g} %" if limit else "equal"
+    return text, "reached" if abs(errors[measure]) <= limit else "missed"
+
+
+def case_tables(families: list[Family]) -> list[Table]:
+    """Every comparison, a table a family."""
+    return [
+        Table(
+            f"{key(family)}, against {family.reference}",
+            ["case", "ours", "reference", "unit", "error", "use"],
+            [
+                [c.name, f"{c.ours:.6g}", f"{c.reference:.6g}", c.unit, _percent(c.error_fraction),
+                 c.use]
+                for c in family.comparisons
+            ],
+        )
+        for family in families
+    ]  # fmt: skip
+
+
+def as_markdown(record: Record) -> str:
+    """The summary table for a README, with what each family is compared with."""
+    lines = ["| family | against | n | mean | mean \\|error\\| | worst | goal |", "|---" * 7 + "|"]
+    for name, row in record.items():
+        for cells in summary_table({name: row}).rows:
+            label, n, mean, mape, worst, goal, reached = cells
+            verdict = f"{goal}: {reached}" if goal else ""
+            reference = row["reference"].replace("|", "\\|")
+            lines.append(f"| {label} | {reference} | {n} | {mean} | {mape} | {worst} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(families: list[Family], level: str, departures: list[str]) -> dict[str, Any]:
+    """Everything, for regression use: errors of each family and all its comparisons."""
+    return {
+        "schema_version": 1,
+        "level": level,
+        "departures": departures,
+        "families": [
+            {
+                "suite": family.suite,
+                "family": family.name,
+                **as_row(family),
+                "note": family.note,
+                "comparisons": [
+                    {
+                        "name": c.name,
+                        "ours": c.ours,
+                        "reference": c.reference,
+                        "unit": c.unit,
+                        "use": c.use,
+                        "error_fraction": c.error_fraction,
+                    }
+                    for c in family.comparisons
+                ],
+            }
+            for family in families
+        ],
+    }
