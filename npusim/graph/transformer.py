@@ -87,8 +87,9 @@ def _layer(model: Model, batch: Batch, layer: int, absorbed: bool) -> Sketch:
     if model.post_norms:
         attended = _norm(sketch, attended, model, rows, "attention_post_norm")
     residual = sketch.add(ops.add("attention_add", rows, model.hidden_size), INPUT, attended)
-    source = INPUT if model.parallel_residual else residual
-    normed = _norm(sketch, source, model, rows, "mlp_norm")
+    if not model.shared_norm:
+        source = INPUT if model.parallel_residual else residual
+        normed = _norm(sketch, source, model, rows, "mlp_norm")
     if model.moe is not None and model.is_moe(layer):
         made = moe_mlp(sketch, normed, model, model.moe, rows)
     else:

@@ -12,7 +12,6 @@ from npusim.spec.dense_configs import (
     gemma2,
     gemma3,
     gpt2,
-    gpt_neox,
     llama,
     mistral,
     opt,
@@ -20,6 +19,7 @@ from npusim.spec.dense_configs import (
     qwen3,
 )
 from npusim.spec.moe_configs import deepseek_v2, deepseek_v3, mixtral, qwen2_moe, qwen3_moe
+from npusim.spec.parallel_configs import falcon, gpt_neox, gptj
 
 ARCHITECTURES: dict[str, Callable[[Keys], dict]] = {
     "LlamaForCausalLM": llama,
@@ -33,6 +33,8 @@ ARCHITECTURES: dict[str, Callable[[Keys], dict]] = {
     "GPT2LMHeadModel": gpt2,
     "OPTForCausalLM": opt,
     "GPTNeoXForCausalLM": gpt_neox,
+    "GPTJForCausalLM": gptj,
+    "FalconForCausalLM": falcon,
     "MixtralForCausalLM": mixtral,
     "Qwen2MoeForCausalLM": qwen2_moe,
     "Qwen3MoeForCausalLM": qwen3_moe,
@@ -53,6 +55,8 @@ MODEL_TYPES = {
     "gpt2": "GPT2LMHeadModel",
     "opt": "OPTForCausalLM",
     "gpt_neox": "GPTNeoXForCausalLM",
+    "gptj": "GPTJForCausalLM",
+    "falcon": "FalconForCausalLM",
     "mixtral": "MixtralForCausalLM",
     "qwen2_moe": "Qwen2MoeForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",

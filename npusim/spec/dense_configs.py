@@ -6,11 +6,11 @@ from npusim.errors import SpecError, pick
 from npusim.spec.config_keys import ACTIVATIONS, MOST, Keys
 
 
-def _activation(keys: Keys, key: str = "hidden_act", default: str = "silu") -> str:
+def activation(keys: Keys, key: str = "hidden_act", default: str = "silu") -> str:
     return pick(ACTIVATIONS, keys.text(key, default), key)
 
 
-def _head_dim(keys: Keys, hidden_size: int, num_heads: int) -> int:
+def head_dim(keys: Keys, hidden_size: int, num_heads: int) -> int:
     if keys.raw("head_dim") is not None:
         return keys.count("head_dim")
     if hidden_size % num_heads:
@@ -53,7 +53,7 @@ def llama(keys: Keys) -> dict:
         "num_layers": keys.layers("num_hidden_layers"),
         "num_heads": heads,
         "num_kv_heads": keys.count("num_key_value_heads", default=heads),
-        "head_dim": _head_dim(keys, hidden, heads),
+        "head_dim": head_dim(keys, hidden, heads),
         "intermediate_size": keys.count("intermediate_size"),
         "vocab_size": keys.count("vocab_size"),
         "max_positions": keys.count("max_position_embeddings", default=MOST),
@@ -61,7 +61,7 @@ def llama(keys: Keys) -> dict:
         "qkv_bias": bias,
         "output_bias": bias,
         "mlp_bias": keys.flag("mlp_bias", False),
-        "activation": _activation(keys),
+        "activation": activation(keys),
         "rotary_fraction": keys.fraction("partial_rotary_factor", 1.0),
     }
 
@@ -96,7 +96,7 @@ def gemma(keys: Keys) -> dict:
     fields = llama(keys)
     return fields | {
         "tied_embeddings": keys.flag("tie_word_embeddings", True),
-        "activation": _activation(keys, "hidden_activation", "gelu"),
+        "activation": activation(keys, "hidden_activation", "gelu"),
         "scaled_embedding": True,
     }
 
@@ -131,7 +131,7 @@ def gemma3(keys: Keys) -> dict:
     return fields | {"qk_norm": True, "windows": windows}
 
 
-_LAYER_NORM_BIASED = {
+LAYER_NORM_BIASED = {
     "qkv_bias": True,
     "output_bias": True,
     "mlp_bias": True,
@@ -148,15 +148,15 @@ def gpt2(keys: Keys) -> dict:
         "num_layers": keys.layers("n_layer"),
         "num_heads": heads,
         "num_kv_heads": heads,
-        "head_dim": _head_dim(keys, hidden, heads),
+        "head_dim": head_dim(keys, hidden, heads),
         "intermediate_size": keys.count("n_inner", default=4 * hidden),
         "vocab_size": keys.count("vocab_size"),
         "max_positions": keys.count("n_positions"),
         "tied_embeddings": keys.flag("tie_word_embeddings", True),
-        "activation": _activation(keys, "activation_function", "gelu_new"),
+        "activation": activation(keys, "activation_function", "gelu_new"),
         "position": "learned",
         "position_rows": keys.count("n_positions"),
-        **_LAYER_NORM_BIASED,
+        **LAYER_NORM_BIASED,
     }
 
 
@@ -176,24 +176,13 @@ def opt(keys: Keys) -> dict:
         "num_layers": keys.layers("num_hidden_layers"),
         "num_heads": heads,
         "num_kv_heads": heads,
-        "head_dim": _head_dim(keys, hidden, heads),
+        "head_dim": head_dim(keys, hidden, heads),
         "intermediate_size": keys.count("ffn_dim"),
         "vocab_size": keys.count("vocab_size"),
         "max_positions": positions,
         "tied_embeddings": keys.flag("tie_word_embeddings", True),
-        "activation": _activation(keys, "activation_function", "relu"),
+        "activation": activation(keys, "activation_function", "relu"),
         "position": "learned",
         "position_rows": positions + 2,
-        **_LAYER_NORM_BIASED,
-    }
-
-
-def gpt_neox(keys: Keys) -> dict:
-    """GPT-NeoX and Pythia: RoPE on a part of the head, attention beside the MLP."""
-    fields = llama(keys)
-    return fields | {
-        **_LAYER_NORM_BIASED,
-        "activation": _activation(keys, "hidden_act", "gelu"),
-        "rotary_fraction": keys.fraction("rotary_pct", 0.25),
-        "parallel_residual": keys.flag("use_parallel_residual", True),
+        **LAYER_NORM_BIASED,
     }

@@ -50,8 +50,9 @@ class Moe(Spec):
 
 
 class Model(Spec):
-    """A decoder-only transformer. `windows[layer]` is its sliding window in tokens, 0 = none (and
-    empty = none anywhere); `position_rows` the rows of a learned position table."""
+    """A decoder-only transformer. `parallel_residual`: attention and MLP both take the layer's
+    input, with `shared_norm` through one norm. `windows[layer]` is its sliding window in tokens,
+    0 = none (and empty = none anywhere); `position_rows` the rows of a learned position table."""
 
     name: str
     architecture: str
@@ -72,6 +73,7 @@ class Model(Spec):
     post_norms: bool = False
     qk_norm: bool = False
     parallel_residual: bool = False
+    shared_norm: bool = False
     activation: Literal["silu", "gelu", "relu"] = "silu"
     gated: bool = True
     position: Literal["rope", "learned"] = "rope"

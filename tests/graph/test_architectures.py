@@ -60,6 +60,21 @@ MODELS = {
     ),
     # pythia-6.9b
     "GPTNeoXForCausalLM": (llama_keys(4096, 32, 32, 32, 16384, 50432), 6.857),
+    # gpt-j-6b
+    "GPTJForCausalLM": (
+        {"n_embd": 4096, "n_layer": 28, "n_head": 16, "vocab_size": 50400, "rotary_dim": 64},
+        6.053,
+    ),
+    # falcon-rw-1b has ALiBi; falcon-7b with its tied table once
+    "FalconForCausalLM": (
+        {
+            "hidden_size": 4544,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 71,
+            "vocab_size": 65024,
+        },
+        6.922,
+    ),
     # Mixtral-8x22B
     "MixtralForCausalLM": (
         llama_keys(6144, 56, 48, 8, 16384, 32768, num_local_experts=8, num_experts_per_tok=2),

@@ -24,6 +24,13 @@ PUBLISHED = {
     "mistral-7b": (7.24, "safetensors of mistralai/Mistral-7B-v0.1: 7.24B"),
     "gemma-2-9b": (9.242, "arXiv 2408.00118, table 2: 918M embedding + 8,324M others"),
     "gpt-3-175b": (174.6, "arXiv 2005.14165, table D.1: 174,600M"),
+    "llama-3.2-1b": (1.236, "safetensors of meta-llama/Llama-3.2-1B: 1.24B"),
+    "llama-3.2-3b": (3.213, "safetensors of meta-llama/Llama-3.2-3B: 3.21B"),
+    "codellama-34b": (33.744, "safetensors of codellama/CodeLlama-34b-hf: 33.7B"),
+    "qwen2-72b": (72.706, "safetensors of Qwen/Qwen2-72B: 72.7B"),
+    "gpt-j-6b": (6.053, "github.com/kingoflolz/mesh-transformer-jax: 6,053,381,344"),
+    # 7.217 B in the safetensors of tiiuae/falcon-7b, which hold the tied table of 295 M twice
+    "falcon-7b": (6.922, "safetensors of tiiuae/falcon-7b, the tied table once"),
     "mixtral-8x7b": (46.7, "mistral.ai/news/mixtral-of-experts: 46.7B"),
     "qwen3-30b-a3b": (30.5, "model card of Qwen/Qwen3-30B-A3B: 30.5B"),
     "deepseek-v3": (671.0, "arXiv 2412.19437: 671B, main model"),

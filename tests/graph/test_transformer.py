@@ -204,6 +204,15 @@ def test_parallel_residual_feeds_both_halves_from_the_layer_input():
     ]
 
 
+def test_a_shared_norm_feeds_attention_and_mlp():
+    keys = {"architectures": ["GPTJForCausalLM"], "n_embd": 64, "n_layer": 2, "n_head": 4}
+    graph = build(Model.from_config(keys | {"vocab_size": 100, "rotary_dim": 8}), prefill(1, 3))
+    assert set(graph.successors("layer1.attention_norm")) == {"layer1.qkv", "layer1.up"}
+    assert "layer1.mlp_norm" not in graph
+    assert list(graph.predecessors("layer1.attention_norm")) == ["layer0.mlp_add"]
+    assert ops(graph, 0)["rope"].elements == 3 * 8 * 2 * 4
+
+
 def test_residual_edges_cross_the_halves():
     graph = build(model("llama-3.1-8b"), prefill(1, 4))
     assert set(graph.predecessors("layer3.attention_add")) == {"layer2.mlp_add", "layer3.output"}

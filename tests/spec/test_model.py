@@ -43,8 +43,8 @@ def test_bundled_models_are_read_and_hashable(name):
     assert read.name == name and hash(read) == hash(Model.from_config(config(name), name))
 
 
-def test_there_are_seventeen_bundled_models():
-    assert len(NAMES) == 17
+def test_there_are_twenty_three_bundled_models():
+    assert len(NAMES) == 23
 
 
 def test_llama_fields():
