@@ -9,6 +9,7 @@ from pydantic import Field, StrictInt, model_validator
 
 from npusim.spec.base import ClockMhz, CoreAt, Cycles, Name, Spec, at
 from npusim.spec.core import Arrays, Core, Dma, Scratchpad, Sfu, Vector
+from npusim.spec.kernels import Kernels
 from npusim.spec.memory import CoreList, DramTiming, EdgePort, Memory
 from npusim.units import clock_khz
 
@@ -20,6 +21,7 @@ __all__ = [
     "DramTiming",
     "EdgePort",
     "Hardware",
+    "Kernels",
     "Memory",
     "MemoryInstance",
     "Mesh",
@@ -31,7 +33,7 @@ __all__ = [
 
 
 class Mesh(Spec):
-    """Rows × columns of routers, one core at each."""
+    """Rows × columns of cores; on a mesh or torus each has a router."""
 
     rows: Annotated[StrictInt, Field(ge=1, le=64)]
     columns: Annotated[StrictInt, Field(ge=1, le=64)]
@@ -51,8 +53,10 @@ class CoreGroup(Spec):
 
 
 class Noc(Spec):
-    """2-D mesh with XY routing; two networks (requests, responses and messages) of equal width.
+    """Two networks (requests; responses and messages) of equal width.
 
+    `topology: mesh` is a 2-D mesh with XY routing; `crossbar` one hub, to and from which every core
+    and every memory port has a link.
     `flow_control: virtual_channel` shares a link packet by packet; `channel_locked` gives an output
     to one message from its first packet to its last; with two or more `virtual_channels` messages
     then have the last one to themselves. `lock_scope: both` also holds the links of the
@@ -63,6 +67,7 @@ class Noc(Spec):
     `max_packet_bytes`).
     """
 
+    topology: Literal["mesh", "crossbar"] = "mesh"
     clock_mhz: ClockMhz
     link_bytes_per_cycle: Annotated[StrictInt, Field(ge=1, le=1 << 16)]
     router_cycles: Cycles = 2
@@ -112,6 +117,7 @@ class Hardware(Spec):
     core_groups: tuple[CoreGroup, ...]
     memories: tuple[Memory, ...] = ()
     noc: Noc
+    kernels: Kernels | None = None  # given: lowered as kernels, by passes/shared
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -144,8 +150,7 @@ class Hardware(Spec):
     @model_validator(mode="after")
     def _memories_fit_the_mesh(self) -> Self:
         for index, memory in enumerate(self.memories):
-            for port_index, port in enumerate(memory.ports):
-                self._id_at(port.at, ("memories", index, "ports", port_index, "at"))
+            self._check_ports(memory, ("memories", index, "ports"))
             served = self._listed(memory.cores, ("memories", index, "cores"))
             if len(set(served)) != len(served):
                 raise at(("memories", index, "cores"), "must not repeat a core")
@@ -154,6 +159,31 @@ class Hardware(Spec):
                     ("memories", index, "cores_per_instance"),
                     f"must divide the {len(served)} cores, not {memory.cores_per_instance}",
                 )
+        return self
+
+    def _check_ports(self, memory: Memory, place: tuple[str | int, ...]) -> None:
+        """A port has a place where the NoC has routers, and none on a crossbar."""
+        for index, port in enumerate(memory.ports):
+            if self.noc.topology == "crossbar" and port.at is not None:
+                raise at(
+                    (*place, index, "at"), "has no meaning on a crossbar; give a number of ports"
+                )
+            if self.noc.topology != "crossbar" and port.at is None:
+                raise at(
+                    place, "must be a list of {at: [row, column]} unless noc.topology is crossbar"
+                )
+            if port.at is not None:
+                self._id_at(port.at, (*place, index, "at"))
+
+    @property
+    def grid(self) -> tuple[int, int, str, bool]:
+        """Rows, columns, topology, one-way: what `npusim.cost.paths.Grid` is made of."""
+        return self.mesh.rows, self.mesh.columns, self.noc.topology, False
+
+    @model_validator(mode="after")
+    def _kernels_fit(self) -> Self:
+        if self.kernels is not None:
+            self.kernels.check(self.memories, self.mesh.num_cores)
         return self
 
     def core_id(self, at: int | str | CoreAt) -> int:
