@@ -1,0 +1,72 @@
+"""A row of measured.csv and its StepTimes → our figure in the row's unit."""
+
+from collections.abc import Callable
+
+from npusim.validate.measured.batching import InFlight, in_flight, static_s
+from npusim.validate.measured.rows import Row
+from npusim.validate.measured.steps import StepTimes
+
+UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+
+# Requests of a run of TensorRT-LLM's perf-overview.md, by (input, output) tokens.
+REQUESTS = {
+    (128, 128): 30_000,
+    (128, 4096): 1_500,
+    (1000, 2000): 1_500,
+    (2048, 2048): 1_500,
+    (5000, 500): 1_500,
+    (20000, 2000): 1_000,
+}
+OTHER_REQUESTS = 3_000
+ROUNDS = 10  # requests a user sends in a closed loop
+
+
+def latency(row: Row, steps: StepTimes) -> float:
+    return _static_s(row, steps) / UNIT_S[row.unit]
+
+
+def static_throughput(row: Row, steps: StepTimes) -> float:
+    """Generated tokens per second of a static batch, prefill included, by all chips."""
+    return int(row.batch) * row.output_tokens / _static_s(row, steps)
+
+
+def _static_s(row: Row, steps: StepTimes) -> float:
+    return static_s(steps, int(row.batch), row.input_tokens, row.output_tokens)
+
+
+def throughput(row: Row, steps: StepTimes) -> float:
+    """Generated tokens per second under an unlimited request rate, or in a closed loop."""
+    done, requests = _run(row, steps)
+    return requests * row.output_tokens / done.total_s
+
+
+def first_token(row: Row, steps: StepTimes) -> float:
+    if row.batch.startswith("conc"):
+        return _run(row, steps)[0].ttft_s / UNIT_S[row.unit]
+    return steps.prefill_s(int(row.batch), row.input_tokens) / UNIT_S[row.unit]
+
+
+def token_gap(row: Row, steps: StepTimes) -> float:
+    return _run(row, steps)[0].itl_s / UNIT_S[row.unit]
+
+
+def prefill_rate(row: Row, steps: StepTimes) -> float:
+    return int(row.batch) * row.input_tokens / steps.prefill_s(int(row.batch), row.input_tokens)
+
+
+def _run(row: Row, steps: StepTimes) -> tuple[InFlight, int]:
+    users = int(row.batch.removeprefix("conc")) if row.batch.startswith("conc") else None
+    requests = REQUESTS.get((row.input_tokens, row.output_tokens), OTHER_REQUESTS)
+    requests = ROUNDS * users if users else requests
+    return in_flight(steps, requests, row.input_tokens, row.output_tokens, users), requests
+
+
+FIGURES: dict[str, Callable[[Row, StepTimes], float]] = {
+    "latency": latency,
+    "output_tput": static_throughput,
+    "output_tput_per_gpu": static_throughput,
+    "output_tput_total": throughput,
+    "ttft": first_token,
+    "itl": token_gap,
+    "prefill_TPR": prefill_rate,
+}
