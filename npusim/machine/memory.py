@@ -22,8 +22,9 @@ class ChannelRow:
 
 
 def port_routers(hw: Hardware) -> list[int]:
-    """Router of every memory port, in the order of their nodes."""
-    return [hw.core_id(port.at) for memory in hw.memories for port in memory.ports]
+    """Router of every memory port, in the order of their nodes; a crossbar has one, the hub."""
+    ports = [port for memory in hw.memories for port in memory.ports]
+    return [0 if port.at is None else hw.core_id(port.at) for port in ports]
 
 
 def channel_rows(hw: Hardware) -> list[ChannelRow]:

@@ -1,8 +1,10 @@
-"""Mesh and NoC specs → links, XY routes and source FIFOs, as flat tables.
+"""Mesh and NoC specs → links, routes and source FIFOs, as flat tables.
 
-Both networks (requests; responses and messages) have the same links. Router i stands at core i.
+Both networks (requests; responses and messages) have links of their own. On a mesh or torus router
+i stands at core i; the hub of a crossbar is its only router.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +13,7 @@ from npusim.engine.tables import NONE, NUM_NETWORKS, REQUEST_NETWORK, RESPONSE_N
 from npusim.spec.hardware import Hardware
 
 STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
+LABELS = ("request", "response")
 
 
 @dataclass
@@ -31,36 +34,37 @@ class Net:
         self.ticks.append(ticks)
         self.to_router.append(router)
         self.to_node.append(node)
-        self.names.append(name)
+        self.names.append(f"{LABELS[network]} {name}")
         return len(self.names) - 1
 
 
 def node_routers(hw: Hardware, port_routers: list[int]) -> list[int]:
     """Router of every node: the cores', then the memory ports'."""
+    if hw.noc.topology == "crossbar":
+        return [0] * (hw.mesh.num_cores + len(port_routers))
     return [*range(hw.mesh.num_cores), *port_routers]
 
 
+def num_routers(hw: Hardware) -> int:
+    """Routers of one network."""
+    return 1 if hw.noc.topology == "crossbar" else hw.mesh.num_cores
+
+
 def build_links(hw: Hardware, routers_of_nodes: list[int]) -> Net:
-    """Injection and ejection links of all nodes and the mesh links, for both networks."""
+    """Injection and ejection links of all nodes and those between routers, for both networks."""
     net = Net()
     hop = hw.noc.router_cycles + hw.noc.link_cycles
     for network in range(NUM_NETWORKS):
-        label = ("request", "response")[network]
         for node, router in enumerate(routers_of_nodes):
             name = _node_name(hw, node)
             net.inject[network, node] = net.add(
-                network, hw.noc.link_cycles, f"{label} {name} in", router=router
+                network, hw.noc.link_cycles, f"{name} in", router=router
             )
-            net.eject[network, node] = net.add(network, hop, f"{label} {name} out", node=node)
-        for router in range(hw.mesh.num_cores):
+            net.eject[network, node] = net.add(network, hop, f"{name} out", node=node)
+        for router, side, there in _steps(hw):
             row, column = divmod(router, hw.mesh.columns)
-            for side, (down, right) in STEPS.items():
-                there = (row + down, column + right)
-                if 0 <= there[0] < hw.mesh.rows and 0 <= there[1] < hw.mesh.columns:
-                    net.step[network, router, side] = net.add(
-                        network, hop, f"{label} {row},{column} {side}",
-                        router=there[0] * hw.mesh.columns + there[1],
-                    )  # fmt: skip
+            name = f"{row},{column} {side}"
+            net.step[network, router, side] = net.add(network, hop, name, router=there)
     return net
 
 
@@ -70,14 +74,24 @@ def _node_name(hw: Hardware, node: int) -> str:
     return f"memory port {node - hw.mesh.num_cores}"
 
 
-def xy_routes(hw: Hardware, net: Net, routers_of_nodes: list[int]) -> np.ndarray:
+def _steps(hw: Hardware) -> Iterator[tuple[int, str, int]]:
+    """Router, side and the router there of every link between routers."""
+    mesh = hw.mesh
+    for router in range(mesh.num_cores if hw.noc.topology != "crossbar" else 0):
+        row, column = divmod(router, mesh.columns)
+        for side, (down, right) in STEPS.items():
+            there = (row + down, column + right)
+            if 0 <= there[0] < mesh.rows and 0 <= there[1] < mesh.columns:
+                yield router, side, there[0] * mesh.columns + there[1]
+
+
+def build_routes(hw: Hardware, net: Net, routers_of_nodes: list[int]) -> np.ndarray:
     """[network, router, node] → next link: along the row first, then along the column, then out."""
-    num_routers = hw.mesh.num_cores
     goal_row, goal_column = np.divmod(np.array(routers_of_nodes), hw.mesh.columns)
-    routes = np.zeros((NUM_NETWORKS, num_routers, len(routers_of_nodes)), np.int32)
+    routes = np.zeros((NUM_NETWORKS, num_routers(hw), len(routers_of_nodes)), np.int32)
     for network in range(NUM_NETWORKS):
         out = np.array([net.eject[network, node] for node in range(len(routers_of_nodes))])
-        for router in range(num_routers):
+        for router in range(num_routers(hw)):
             row, column = divmod(router, hw.mesh.columns)
             side = {s: net.step.get((network, router, s), NONE) for s in STEPS}
             vertical = np.where(goal_row > row, side["south"], side["north"])

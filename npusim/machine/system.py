@@ -14,7 +14,7 @@ from npusim.machine.memory import (
     port_routers,
     stripes,
 )
-from npusim.machine.noc import build_links, build_sources, node_routers, xy_routes
+from npusim.machine.noc import build_links, build_routes, build_sources, node_routers
 from npusim.program import Program
 from npusim.spec.hardware import Hardware
 from npusim.trace import SpanLog, Trace
@@ -51,7 +51,7 @@ def build_wiring(hw: Hardware) -> Wiring:
         link_to_router=np.array(net.to_router),
         link_to_node=np.array(net.to_node),
         link_name=net.names,
-        route=xy_routes(hw, net, nodes),
+        route=build_routes(hw, net, nodes),
         source_link=sources.link,
         core_source=sources.of_core,
         port_num=ports[:, 0],

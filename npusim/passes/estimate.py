@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from npusim.cost.collective import Cost, collective_cost, collective_ps
+from npusim.cost.paths import Grid, hops, max_link_load
 from npusim.cost.vector import vector_cycles
 from npusim.passes.collective.fabric import Fabric, fabric_of, rectangle
 from npusim.passes.demand import activation_room, live_elements, windows_bytes
@@ -21,7 +22,6 @@ from npusim.passes.emit.attention_blocks import attention_cycles
 from npusim.passes.kv_cache import cache_shape, rank_bytes
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
-from npusim.passes.xy import hops, max_link_load
 from npusim.spec.hardware import Hardware, MemoryInstance
 from npusim.spec.scenario import Dtypes
 from npusim.units import ceil_div, cycles_to_ps, transfer_ps
@@ -90,7 +90,7 @@ def chip_of(hardware: Hardware, dtypes: Dtypes, used: Sequence[int]) -> Chip:
 
 
 def _share_gb_s(instance: MemoryInstance, used: Sequence[int], link_gb_s: float) -> float:
-    """A core's part of a memory's bandwidth; at the mesh's edge no more than the links of its ports
+    """A core's part of a memory's bandwidth; on the NoC no more than the links of its ports
     and of the core carry. Assumes that the links in between carry it."""
     num_users, ports = len({*instance.cores} & {*used}), instance.memory.ports
     if not ports:
@@ -109,7 +109,7 @@ def estimate(
 
     def path(groups: Groups) -> tuple[int, int]:
         if groups not in paths:
-            paths[groups] = _ring_path(groups, cores, chip.fabric.columns)
+            paths[groups] = _ring_path(groups, cores, chip.fabric.grid)
         return paths[groups]
 
     for part in parts:
@@ -124,7 +124,7 @@ def estimate(
     return total
 
 
-def _ring_path(groups: Groups, cores: Sequence[int], columns: int) -> tuple[int, int]:
+def _ring_path(groups: Groups, cores: Sequence[int], grid: Grid) -> tuple[int, int]:
     """(longest hop, messages on the busiest link) when all groups do a ring step at once."""
     pairs = [
         (cores[group[i]], cores[group[(i + 1) % len(group)]])
@@ -135,7 +135,7 @@ def _ring_path(groups: Groups, cores: Sequence[int], columns: int) -> tuple[int,
     if not pairs:
         return 0, 1
     src, dst = (np.array(column) for column in zip(*pairs, strict=True))
-    return int(hops(src, dst, columns).max()), max_link_load(src, dst, columns)
+    return int(hops(src, dst, grid).max()), max_link_load(src, dst, grid)
 
 
 def _work(part: Part, chip: Chip, streams: bool, limit: int) -> Estimate:
@@ -241,7 +241,7 @@ def _comm_ps(comm: Comm, chip: Chip, cores: Sequence[int], path) -> int:
     if grid:
         shape = (len(grid), len(grid[0]))
         cost = collective_cost(kind, "mesh2d", size, len(group), shape)
-        found.append(_cost_ps(kind, cost, chip, 1, 1))
+        found.append(_cost_ps(kind, cost, chip, chip.fabric.grid.nearest, 1))
     return min(ps for ps in found if ps is not None)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npusim.cost.paths import Grid
 from npusim.errors import SpecError, pick
 from npusim.passes.place_search import placement_cost, search
 from npusim.spec.hardware import Hardware
@@ -21,11 +22,18 @@ Shape = tuple[int, int]  # rows, columns
 
 @dataclass(frozen=True)
 class Area:
-    """The cores that may be used: some or all of a mesh of `rows` × `columns`."""
+    """The cores that may be used, some or all of a grid."""
 
-    rows: int
-    columns: int
+    grid: Grid
     cores: frozenset[int]
+
+    @property
+    def rows(self) -> int:
+        return self.grid.rows
+
+    @property
+    def columns(self) -> int:
+        return self.grid.columns
 
 
 def place(
@@ -57,14 +65,13 @@ def place_with_note(
     tp × pp × dp exceeds the cores.
     """
     walk = pick(PLACEMENTS, policy, "placement")
-    mesh = hardware.mesh
-    allowed = frozenset(range(mesh.num_cores) if cores is None else cores)
+    allowed = frozenset(range(hardware.mesh.num_cores) if cores is None else cores)
     if tp * pp * dp > len(allowed):
         raise SpecError(
             f"tp {tp} x pp {pp} x dp {dp} needs {tp * pp * dp} cores, there are {len(allowed)}; "
             "lower tp, pp or dp"
         )
-    groups, note = walk(Area(mesh.rows, mesh.columns, allowed), tp, pp, dp, traffic)
+    groups, note = walk(Area(Grid(*hardware.grid), allowed), tp, pp, dp, traffic)
     return [groups[replica * pp : (replica + 1) * pp] for replica in range(dp)], note
 
 
@@ -93,12 +100,12 @@ def auto(area: Area, tp: int, pp: int, dp: int, traffic=None) -> tuple[Groups, s
     weights = traffic or (1.0, 0.1)
 
     def cost(groups: Groups) -> float:
-        return placement_cost(np.array(groups), pp, area.columns, *weights)
+        return placement_cost(np.array(groups), pp, area.grid, *weights)
 
     found = {name: policy(area, tp, pp, dp)[0] for name, policy in _POLICIES.items()}
     best = min(found, key=lambda name: cost(found[name]))
     # One hop and one message a link everywhere cannot be improved.
-    ideal = placement_cost(np.array(found[best]), 1, area.columns, 1.0, 0.0) <= 1.0
+    ideal = placement_cost(np.array(found[best]), 1, area.grid, 1.0, 0.0) <= 1.0
     groups, num_swaps = (found[best], 0) if ideal else search(found[best], cost)
     swaps = f" improved by {num_swaps} swaps" if num_swaps else ""
     return groups, f"placement auto: {best}{swaps}, cost {cost(groups):.2f} a ring step" + "".join(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from npusim.passes.xy import hops, max_link_load
+from npusim.cost.paths import Grid, hops, max_link_load
 
 # A hop against a chunk's time on a link. Assumes chunks of about ten hops' worth of bytes.
 HOP_WEIGHT = 0.1
@@ -14,7 +14,7 @@ MAX_TRIALS = 600
 
 
 def placement_cost(
-    groups: np.ndarray, pp: int, columns: int, ring_weight: float, stage_weight: float
+    groups: np.ndarray, pp: int, grid: Grid, ring_weight: float, stage_weight: float
 ) -> float:
     """Cost of a ring step of all groups at once plus a hand-over between all stages at once, 1.0
     being one message a link over one hop.
@@ -24,19 +24,19 @@ def placement_cost(
     num_groups, tp = groups.shape
     total = 0.0
     if tp > 1:
-        total += ring_weight * _phase_cost(groups.ravel(), np.roll(groups, -1, 1).ravel(), columns)
+        total += ring_weight * _phase_cost(groups.ravel(), np.roll(groups, -1, 1).ravel(), grid)
     if pp > 1:
         stages = groups.reshape(num_groups // pp, pp, tp)
         src, dst = stages[:, :-1].ravel(), stages[:, 1:].ravel()
-        total += stage_weight * _phase_cost(src, dst, columns)
+        total += stage_weight * _phase_cost(src, dst, grid)
     return total
 
 
-def _phase_cost(src: np.ndarray, dst: np.ndarray, columns: int) -> float:
+def _phase_cost(src: np.ndarray, dst: np.ndarray, grid: Grid) -> float:
     """1.0 at best: messages on the busiest link, with extra for hops beyond the first."""
-    distance = hops(src, dst, columns)
+    distance = hops(src, dst, grid)
     extra = HOP_WEIGHT * (int(distance.max()) - 1) + MEAN_WEIGHT * (float(distance.mean()) - 1)
-    return max_link_load(src, dst, columns) + extra
+    return max_link_load(src, dst, grid) + extra
 
 
 def search(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from npusim.cost.paths import Grid, hops
 from npusim.report.replace import replacing
 from npusim.report.stalls import CAUSES, run_stalls, stalls_by_trace
 from npusim.report.usage import operators, peak_flops_s, peak_memory_gb_s, summed
@@ -167,13 +168,11 @@ def _link_bytes(run: Run) -> int:
 
 
 def _message_hop_bytes(setup: "Setup", run: Run) -> int:
-    """Payload x mesh hops of all messages that ended; dimension-ordered routes are shortest."""
-    total, columns = 0, setup.hardware.mesh.columns
+    """Payload x hops of all messages that ended."""
+    total, grid = 0, Grid(*setup.hardware.grid)
     for iteration in run.iterations:
         program = iteration.trace.program
         sent = (program.kind == SEND) & (iteration.trace.end_ps >= 0)
         source, target = program.core[sent], program.peer[sent]
-        rows = np.abs(source // columns - target // columns)
-        hops = rows + np.abs(source % columns - target % columns)
-        total += int((hops * program.bytes[sent]).sum())
+        total += int((hops(source, target, grid) * program.bytes[sent]).sum())
     return total

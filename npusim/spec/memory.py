@@ -1,8 +1,8 @@
 """Memory part of hardware YAML → `Memory`: channels, their timing, and which cores reach them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, model_validator
 
 from npusim.spec.base import (
     BandwidthGbS,
@@ -71,9 +71,24 @@ class DramTiming(Spec):
 
 
 class EdgePort(Spec):
-    """A memory port at the router of core `at`."""
+    """A memory port at the router of core `at`; on a crossbar it has no place."""
 
-    at: CoreAt
+    at: CoreAt | None = None
+
+
+def _counted(ports: Any) -> Any:
+    """`ports: 3` as the list of three ports without a place."""
+    if isinstance(ports, bool) or not isinstance(ports, int):
+        return ports
+    if not 1 <= ports <= 4096:
+        raise at((), f"must be 1 to 4,096 ports, not {ports}")
+    return ({},) * ports
+
+
+Ports = Annotated[
+    tuple[EdgePort, ...],
+    BeforeValidator(_counted, json_schema_input_type=StrictInt | tuple[EdgePort, ...]),
+]
 
 
 class Memory(Spec):
@@ -81,9 +96,10 @@ class Memory(Spec):
 
     `attach: core`: an instance for every core, reached without the NoC. `group`: an
     instance for every `cores_per_instance` consecutive cores, reached without the NoC. `edge`:
-    one instance, its channels spread evenly over `ports` of the mesh and
-    reached through the NoC. `capacity_gib` and `channels` are those of one instance. `cores` are
-    the ones that may use it (default all), so that groups of cores can have different memories.
+    one instance, its channels spread evenly over `ports` of the NoC and reached through it: a list
+    of places, or on a crossbar their number. `capacity_gib` and `channels` are those of one
+    instance. `cores` are the ones that may use it (default all), so that groups of cores can have
+    different memories.
     """
 
     name: Name = "hbm"
@@ -91,7 +107,7 @@ class Memory(Spec):
     attach: Literal["core", "group", "edge"] = "core"
     cores: CoreList = "all"
     cores_per_instance: Count = 1
-    ports: tuple[EdgePort, ...] = ()
+    ports: Ports = ()
     capacity_gib: Annotated[Positive, Field(le=1 << 20)]
     channels: Annotated[StrictInt, Field(ge=1, le=4096)]
     interleave_bytes: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = 4096
@@ -113,7 +129,10 @@ class Memory(Spec):
     @model_validator(mode="after")
     def _ports_match(self) -> Self:
         if self.attach == "edge" and not self.ports:
-            raise at(("attach",), "edge needs ports, a list of {at: [row, column]}")
+            raise at(
+                ("attach",),
+                "edge needs ports, a list of {at: [row, column]}, or on a crossbar a number",
+            )
         if self.attach != "edge" and self.ports:
             raise at(("ports",), f"are for attach: edge, not {self.attach}")
         if self.ports and self.channels % len(self.ports):
@@ -123,7 +142,7 @@ class Memory(Spec):
             )
         places = [port.at for port in self.ports]
         for index, place in enumerate(places):
-            if place in places[:index]:
+            if place and place in places[:index]:
                 raise at(
                     ("ports", index, "at"), f"must differ from the other ports, not {list(place)}"
                 )

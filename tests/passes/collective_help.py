@@ -1,5 +1,6 @@
 """Helpers of the tests of collectives."""
 
+from npusim.cost.paths import Grid
 from npusim.passes.collective.fabric import Fabric
 from npusim.passes.collective.lower import collective
 from npusim.program import SEND, ProgramBuilder, check
@@ -9,7 +10,7 @@ COLUMNS = 8
 
 def fabric(**changes):
     plain = {
-        "columns": COLUMNS,
+        "grid": Grid(COLUMNS, COLUMNS),
         "elements_per_cycle": (4,) * 64,
         "start_cycles": (10,) * 64,
         "scratchpad_bytes_per_cycle": (64,) * 64,

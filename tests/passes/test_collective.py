@@ -1,7 +1,5 @@
 """Collectives: traffic by closed form, tasks, dependencies, choice of algorithm, errors."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from collective_help import COLUMNS, emit, fabric, group, sent_bytes, waits
@@ -16,7 +14,6 @@ from npusim.passes.collective.lower import (
     exchange,
     point_to_point,
 )
-from npusim.passes.xy import hops, max_link_load
 from npusim.program import COMPUTE, RECV, SEND, SYNC, VECTOR_UNIT, ProgramBuilder, check, dma_unit
 
 
@@ -174,20 +171,3 @@ def test_unknown_names_are_refused():
         emit("all_reduce", [0, 1], 8, algorithm="rng")
     with pytest.raises(SpecError, match=r"collective must be one of .*'all_reduce'\?"):
         emit("allreduce", [0, 1], 8)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_link_loads_equal_a_walk_hop_by_hop(seed):
-    rng = np.random.default_rng(seed)
-    src, dst = rng.integers(0, 40, (2, 30))
-    loads = Counter()
-    for a, b in zip(src, dst, strict=True):
-        at = list(divmod(a, COLUMNS))
-        goal = divmod(b, COLUMNS)
-        for axis in (1, 0):  # along the row first
-            while at[axis] != goal[axis]:
-                step = 1 if goal[axis] > at[axis] else -1
-                loads[(*at, axis, step)] += 1
-                at[axis] += step
-    assert max_link_load(src, dst, COLUMNS) == max(loads.values())
-    assert hops(src, dst, COLUMNS).sum() == sum(loads.values())

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from npusim.cost.paths import Grid
 from npusim.errors import SpecError
 from npusim.passes.place import PLACEMENTS, place, place_with_note
 from npusim.passes.place_search import placement_cost, search
@@ -134,7 +135,7 @@ def test_auto_takes_the_ring_where_it_is_ideal():
 def test_auto_is_never_worse_than_a_policy_and_repeats(tp, pp, dp):
     def cost(groups):
         flat = np.array(groups).reshape(pp * dp, tp)
-        return placement_cost(flat, pp, 8, 1.0, 0.1)
+        return placement_cost(flat, pp, Grid(8, 8), 1.0, 0.1)
 
     found = place("auto", EIGHT, tp, pp, dp)
     assert found == place("auto", EIGHT, tp, pp, dp)
@@ -145,13 +146,13 @@ def test_the_cost_of_two_groups_by_hand():
     # Rings 0-1-9-8 and 2-3-11-10: one hop, one message a link. Hand-over: two hops, two messages
     # on the link between the blocks.
     groups = np.array([[0, 1, 9, 8], [2, 3, 11, 10]])
-    assert placement_cost(groups, 1, 8, 1.0, 0.1) == 1.0
-    assert placement_cost(groups, 2, 8, 0.0, 1.0) == pytest.approx(2 + 0.1 + 0.01)
+    assert placement_cost(groups, 1, Grid(8, 8), 1.0, 0.1) == 1.0
+    assert placement_cost(groups, 2, Grid(8, 8), 0.0, 1.0) == pytest.approx(2 + 0.1 + 0.01)
 
 
 def test_the_search_mends_a_crossed_ring():
     def cost(groups):
-        return placement_cost(np.array(groups), 1, 8, 1.0, 0.0)
+        return placement_cost(np.array(groups), 1, Grid(8, 8), 1.0, 0.0)
 
     groups, num_swaps = search([[0, 9, 1, 8]], cost)
     assert num_swaps > 0 and cost(groups) == 1.0 and sorted(groups[0]) == [0, 1, 8, 9]
@@ -160,3 +161,9 @@ def test_the_search_mends_a_crossed_ring():
 def test_unknown_policies_are_refused():
     with pytest.raises(SpecError, match=r"placement must be one of .*; did you mean 'ring'\?"):
         place("rings", EIGHT, 4, 1, 1)
+
+
+def test_auto_sees_the_wrap_around_links_of_a_torus():
+    whole_row = np.arange(8).reshape(1, 8)  # the ring's last step goes round
+    assert placement_cost(whole_row, 1, Grid(8, 8, "torus"), 1.0, 0.1) == 1.0
+    assert placement_cost(whole_row, 1, Grid(8, 8), 1.0, 0.1) > 1.5

@@ -143,7 +143,23 @@ MEMORIES = [
     (
         MORE,
         f"attach: edge\n    {MORE}",
-        "14: memories.0.attach edge needs ports, a list of {at: [row, column]}",
+        "14: memories.0.attach edge needs ports, a list of {at: [row, column]}, or on a crossbar a "
+        "number",
+    ),
+    (
+        MORE,
+        f"attach: edge\n    ports: 2\n    {MORE}",
+        "15: memories.0.ports must be a list of {at: [row, column]} unless noc.topology is crossbar",
+    ),
+    (
+        MORE,
+        f"attach: edge\n    ports: 0\n    {MORE}",
+        "15: memories.0.ports must be 1 to 4,096 ports, not 0",
+    ),
+    (
+        MORE,
+        f"attach: edge\n    ports: two\n    {MORE}",
+        "15: memories.0.ports must be a list, not 'two'",
     ),
     (
         MORE,

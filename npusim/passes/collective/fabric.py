@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npusim.cost.paths import Grid, hops, max_link_load
 from npusim.passes.collective.schedule import Schedule, Step
-from npusim.passes.xy import hops, max_link_load
 from npusim.spec.hardware import Hardware
 from npusim.units import ceil_div
 
@@ -17,7 +17,7 @@ class Fabric:
     cycle, cycles to start a task, scratchpad bytes a cycle, NoC cycles a core cycle. NoC in its
     own cycles."""
 
-    columns: int
+    grid: Grid
     elements_per_cycle: tuple[int, ...]
     start_cycles: tuple[int, ...]
     scratchpad_bytes_per_cycle: tuple[int, ...]
@@ -28,12 +28,16 @@ class Fabric:
     handshake: bool
     one_way: bool  # an acknowledge locks what a core would send its own data through
 
+    @property
+    def columns(self) -> int:
+        return self.grid.columns
+
 
 def fabric_of(hardware: Hardware) -> Fabric:
     """What a chip's cores and NoC mean for a collective; cycles are the NoC's."""
     noc, cores = hardware.noc, hardware.cores()
     return Fabric(
-        columns=hardware.mesh.columns,
+        grid=Grid(*hardware.grid),
         elements_per_cycle=tuple(c.vector.lanes * c.vector.alus_per_lane for c in cores),
         start_cycles=tuple(c.task_start_cycles for c in cores),
         scratchpad_bytes_per_cycle=tuple(c.scratchpad.bytes_per_cycle for c in cores),
@@ -70,8 +74,8 @@ def estimate(schedule: Schedule, cores: np.ndarray, fabric: Fabric, element_byte
         key = (step.src.tobytes(), step.dst.tobytes())
         if key not in paths:
             src, dst = cores[step.src], cores[step.dst]
-            longest = int(hops(src, dst, fabric.columns).max())
-            paths[key] = longest, max_link_load(src, dst, fabric.columns)
+            longest = int(hops(src, dst, fabric.grid).max())
+            paths[key] = longest, max_link_load(src, dst, fabric.grid)
         total += num_phases * _message_cycles(step, *paths[key], fabric, element_bytes)
         total += _reduce_cycles(step, element_bytes, fabric)
     return total
