@@ -10,11 +10,13 @@ from pydantic import Field, StrictInt, model_validator
 from npusim.spec.base import ClockMhz, CoreAt, Cycles, Name, Spec, at
 from npusim.spec.core import Arrays, Core, Dma, Scratchpad, Sfu, Vector
 from npusim.spec.kernels import Kernels
+from npusim.spec.links import Chips
 from npusim.spec.memory import CoreList, DramTiming, EdgePort, Memory
 from npusim.units import clock_khz
 
 __all__ = [
     "Arrays",
+    "Chips",
     "Core",
     "CoreGroup",
     "Dma",
@@ -117,6 +119,7 @@ class Hardware(Spec):
     core_groups: tuple[CoreGroup, ...]
     memories: tuple[Memory, ...] = ()
     noc: Noc
+    chips: Chips | None = None  # equal chips that work together
     kernels: Kernels | None = None  # given: lowered as kernels, by passes/shared
 
     @model_validator(mode="after")
