@@ -67,6 +67,19 @@ def tree_all_reduce(size: int, cores: int) -> Cost:
     return Cost(2 * down.steps, down.sent, 2 * down.serial, 2 * down.total)
 
 
+def halving_gather(size: int, cores: int) -> Cost:
+    """Recursive doubling (all-gather) or halving (reduce-scatter), a power of two of cores: step i
+    swaps 2**i pieces with the core at that distance. The bytes of a ring in log2(cores) steps."""
+    assert cores & (cores - 1) == 0
+    sent = sum(ceil_div(size << i, cores) for i in range(cores.bit_length() - 1))
+    return Cost(cores.bit_length() - 1, sent, sent, (cores - 1) * size)
+
+
+def halving_all_reduce(size: int, cores: int) -> Cost:
+    """Recursive halving, then doubling."""
+    return _twice(halving_gather(size, cores))
+
+
 def mesh_gather(size: int, rows: int, columns: int) -> Cost:
     """All-gather in the rows, then in the columns; reduce-scatter is its mirror image."""
     # a core first owns one piece of rows * columns, then its row's share of one in rows
@@ -136,6 +149,11 @@ LINE_COSTS: dict[str, dict[str, Callable[[int, int], Cost]]] = {
         "broadcast": ring_broadcast,
     },
     "tree": {"all_reduce": tree_all_reduce, "broadcast": tree_broadcast},
+    "halving": {
+        "all_gather": halving_gather,
+        "reduce_scatter": halving_gather,
+        "all_reduce": halving_all_reduce,
+    },
 }
 
 MESH_COSTS: dict[str, Callable[[int, int, int], Cost]] = {

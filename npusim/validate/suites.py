@@ -27,4 +27,9 @@ class Suite:
         return families
 
 
-SUITES: dict[str, Suite] = {}
+SUITES: dict[str, Suite] = {
+    "collectives": Suite(
+        "npusim.validate.collectives.suite",
+        "on-chip and chip-to-chip collectives against closed forms, ASTRA-sim and A100",
+    ),
+}
