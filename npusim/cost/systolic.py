@@ -31,6 +31,7 @@ drains its last sums outside the array's time.
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from npusim.units import ceil_div
@@ -75,19 +76,19 @@ def gemm_cycles(
     the fill and drain that this one then shares with it.
 
     `rate`: multiply-adds an element does in a cycle. Above 1 it works on `rate` neighbours of k at
-    a time; below 1 everything takes 1 / rate times as long.
+    a time; below 1 every step of the array takes 1 / rate cycles.
     """
     if not m * k * n:
         return 0
     if rate > 1:
-        k = int(-(-k // rate))
+        k = ceil(k / rate)
     folds, stream, fill = DATAFLOWS[dataflow](m, k, n, rows, columns)
     period = max(stream, rows) if fold_overlap else stream + fill
-    cycles = (folds - 1) * period + stream + fill - 1
+    steps = (folds - 1) * period + stream + fill
     if followed and fold_overlap:
-        cycles = folds * period
-    cycles = max(cycles, folds * stream)  # an array of one element has no index to lose
-    return cycles if rate >= 1 else int(-(-cycles // rate))
+        return ceil(folds * period / min(rate, 1))
+    cycles = ceil(steps / min(rate, 1)) - 1
+    return max(cycles, folds * stream)  # an array of one element has no index to lose
 
 
 class SramAccesses(NamedTuple):

@@ -28,6 +28,9 @@ class Suite:
 
 
 SUITES: dict[str, Suite] = {
+    "compute": Suite(
+        "npusim.validate.compute.suite", "systolic array against registers, SCALE-Sim and ONNXim"
+    ),
     "collectives": Suite(
         "npusim.validate.collectives.suite",
         "on-chip and chip-to-chip collectives against closed forms, ASTRA-sim and A100",
