@@ -121,6 +121,7 @@ def _fill_globals(words, w: Wiring, t: Tasks, base, span_room) -> None:
         at.LOCKS_STOP_ALL: w.locks_stop_all, at.FIFO_ARBITRATION: w.fifo_arbitration,
         at.HANDSHAKE: w.handshake, at.HEADER: w.header_bytes, at.MIN_PACKET: w.min_packet_bytes,
         at.MAX_PACKET: w.max_packet_bytes, at.PACKETS_PER_MESSAGE: w.packets_per_message,
+        at.MIXED_WIDTHS: len(np.unique(w.link_bytes)) > 1,
         at.KEEP_SPANS: span_room > 0, at.NUM_ROUTERS: w.route.shape[1], at.NUM_NODES: w.num_nodes,
         at.LINKS: base["links"], at.CHANNELS: base["channels"], at.QUEUES: base["queues"],
         at.FIRST_SOURCE: base["fifos"] + w.num_links * w.num_vcs * at.F_SIZE,
@@ -147,6 +148,7 @@ def _fill_links(links, w: Wiring, base) -> None:
     links[:, at.L_NODE] = w.link_to_node
     links[:, at.L_TICKS] = w.link_ticks
     links[:, at.L_WIDTH] = w.link_bytes
+    links[:, at.L_RING] = NIL if w.link_ring is None else w.link_ring
     links[:, at.L_NUMBER] = np.arange(w.num_links)
     links[:, at.L_BINS] = base["link_bins"] + np.arange(w.num_links) * NUM_BINS
     links[:, at.L_FIFOS] = base["fifos"] + np.arange(w.num_links) * w.num_vcs * at.F_SIZE

@@ -23,7 +23,8 @@ WHEEL_SLOTS = 4096
     # locks: messages have the last VC; others heed locks; one was released in this tick;
     # acknowledges that wait from before
     SPLIT_VCS, LOCKS_STOP_ALL, UNLOCKED, N_OLD_ACKS,
-) = range(49)  # fmt: skip
+    MIXED_WIDTHS,  # links differ in width
+) = range(50)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS
 HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64
@@ -38,8 +39,8 @@ AT_ROUTER, AT_NODE, AT_CHANNEL, DATA_READY, PORT_DONE = range(4, 9)
     L_BUSY, L_TOUCHED, L_WISHES, L_ROUTER, L_FROM,
     L_LAST, L_OWNER, L_FIFOS, L_EJECT_FREE, L_WIDTH, L_TICKS, L_PACKET, L_NODE,
     L_BYTES, L_BUSY_TICKS, L_PACKETS, L_WAIT, L_BINS, L_LEFT, L_UNLOCK, L_NUMBER,
-    L_SPAN_TASK, L_SPAN_START, L_SPAN_END, L_SPAN_BYTES,
-) = range(3, 28)  # fmt: skip
+    L_SPAN_TASK, L_SPAN_START, L_SPAN_END, L_SPAN_BYTES, L_RING,
+) = range(3, 29)  # fmt: skip
 L_SIZE = 32
 
 F_FIRST, F_LAST, F_FREE, F_UP_LINK, F_ROUTER, F_OUT_LINK, F_NEXT_WISH, F_STREAMING = range(8)

@@ -123,14 +123,33 @@ def _choose(A, link):
         down = _roomiest(A, link, A[at.NUM_VCS])
         if down == at.NIL:
             return at.NIL, at.NIL
+    last_slot = A[link + at.L_RING] != at.NIL and _free_slots(A, link) == 1
     best, best_rank = at.NIL, NEVER
     fifo = A[link + at.L_WISHES]
     while fifo != at.NIL:
-        rank = _rank(A, link, fifo)
-        if rank < best_rank:
-            best, best_rank = fifo, rank
+        if not last_slot or _comes_round(A, link, fifo):
+            rank = _rank(A, link, fifo)
+            if rank < best_rank:
+                best, best_rank = fifo, rank
         fifo = A[fifo + at.F_NEXT_WISH]
     return best, down
+
+
+@kernel
+def _free_slots(A, link):
+    """Free slots of all FIFOs downstream."""
+    free, fifo = 0, A[link + at.L_FIFOS]
+    for _ in range(A[at.NUM_VCS]):
+        free += A[fifo + at.F_FREE]
+        fifo += at.F_SIZE
+    return free
+
+
+@kernel
+def _comes_round(A, link, fifo):
+    """Whether a FIFO's packets come from the ring that the link is part of."""
+    up = A[fifo + at.F_UP_LINK]
+    return up != at.NIL and A[up + at.L_RING] == A[link + at.L_RING]
 
 
 @kernel
@@ -188,11 +207,21 @@ def _grant(A, spans, link, fifo, down):
     if down != at.NIL:
         A[down + at.F_FREE] -= 1
         A[packet + at.P_FIFO] = down
-        schedule(A, packet, at.AT_ROUTER, now + A[link + at.L_TICKS])
+        head = now + A[link + at.L_TICKS] + _held_back(A, link, packet, flits)
+        schedule(A, packet, at.AT_ROUTER, head)
     else:
         A[link + at.L_EJECT_FREE] -= 1  # a memory port's is not looked at
         A[packet + at.P_FIFO] = link  # where the ejection slot is given back
         schedule(A, packet, at.AT_NODE, now + A[link + at.L_TICKS] + flits)
+
+
+@kernel
+def _held_back(A, link, packet, flits):
+    """Ticks that the head waits for its tail, so that a wider link ahead does not run dry."""
+    if A[at.MIXED_WIDTHS] == 0:
+        return 0
+    ahead = _route(A, A[link + at.L_ROUTER], packet)
+    return max(0, flits - max(1, ceil_div(A[packet + at.P_WIRE], A[ahead + at.L_WIDTH])))
 
 
 @kernel

@@ -4,7 +4,7 @@ A tick is one cycle of the NoC clock. Everything here is built once, never writt
 The rules that turn these tables into times stand in npusim/README.md, "Rules of the machine".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -81,6 +81,8 @@ class Wiring:
     link_to_router: np.ndarray  # NONE: ends at a node
     link_to_node: np.ndarray
     link_name: list[str]
+    # ring that a link is part of, NONE: none (never with `locked`); None: there are no rings
+    link_ring: np.ndarray | None = field(default=None, kw_only=True)
     route: np.ndarray  # [network, router, node] → link
     # source FIFOs: the link each feeds; index = fifo − num_links·num_vcs
     source_link: np.ndarray

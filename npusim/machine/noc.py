@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from npusim.cost.paths import Grid, line_steps
 from npusim.engine.tables import NONE, NUM_NETWORKS, REQUEST_NETWORK, RESPONSE_NETWORK
 from npusim.spec.hardware import Hardware
 
 STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
 LABELS = ("request", "response")
+ONE_WAY = (("east", "south"), ("west", "north"))  # by network
+MOST_LINES = 64  # rows or columns of a mesh
 
 
 @dataclass
@@ -21,19 +24,25 @@ class Net:
     """Links in the making: a row a link, then the routes over them."""
 
     network: list[int] = field(default_factory=list)
+    width: list[int] = field(default_factory=list)  # bytes a tick
     ticks: list[int] = field(default_factory=list)
     to_router: list[int] = field(default_factory=list)
     to_node: list[int] = field(default_factory=list)
+    ring: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     inject: dict[tuple[int, int], int] = field(default_factory=dict)  # (network, node) → link
     eject: dict[tuple[int, int], int] = field(default_factory=dict)
     step: dict[tuple[int, int, str], int] = field(default_factory=dict)  # (network, router, side)
 
-    def add(self, network: int, ticks: int, name: str, *, router=NONE, node=NONE) -> int:
+    def add(
+        self, network: int, width: int, ticks: int, name: str, *, router=NONE, node=NONE, ring=NONE
+    ) -> int:
         self.network.append(network)
+        self.width.append(width)
         self.ticks.append(ticks)
         self.to_router.append(router)
         self.to_node.append(node)
+        self.ring.append(ring)
         self.names.append(f"{LABELS[network]} {name}")
         return len(self.names) - 1
 
@@ -51,20 +60,25 @@ def num_routers(hw: Hardware) -> int:
 
 
 def build_links(hw: Hardware, routers_of_nodes: list[int]) -> Net:
-    """Injection and ejection links of all nodes and those between routers, for both networks."""
-    net = Net()
-    hop = hw.noc.router_cycles + hw.noc.link_cycles
+    """Injection and ejection links of all nodes and those between routers, for both networks.
+
+    Assumes that wrap-around links are as long as the others (a folded torus).
+    """
+    net, noc = Net(), hw.noc
+    hop, columns = noc.router_cycles + noc.link_cycles, hw.mesh.columns
     for network in range(NUM_NETWORKS):
         for node, router in enumerate(routers_of_nodes):
-            name = _node_name(hw, node)
+            is_core, name = node < hw.mesh.num_cores, _node_name(hw, node)
+            width = noc.link_bytes_per_cycle if is_core else noc.port_width
             net.inject[network, node] = net.add(
-                network, hw.noc.link_cycles, f"{name} in", router=router
+                network, width, noc.link_cycles, f"{name} in", router=router
             )
-            net.eject[network, node] = net.add(network, hop, f"{name} out", node=node)
-        for router, side, there in _steps(hw):
-            row, column = divmod(router, hw.mesh.columns)
-            name = f"{row},{column} {side}"
-            net.step[network, router, side] = net.add(network, hop, name, router=there)
+            net.eject[network, node] = net.add(network, width, hop, f"{name} out", node=node)
+        for router, side, there, ring in _steps(hw, network):
+            name = "{},{} {}".format(*divmod(router, columns), side)
+            net.step[network, router, side] = net.add(
+                network, noc.link_bytes_per_cycle, hop, name, router=there, ring=ring
+            )
     return net
 
 
@@ -74,30 +88,45 @@ def _node_name(hw: Hardware, node: int) -> str:
     return f"memory port {node - hw.mesh.num_cores}"
 
 
-def _steps(hw: Hardware) -> Iterator[tuple[int, str, int]]:
-    """Router, side and the router there of every link between routers."""
-    mesh = hw.mesh
-    for router in range(mesh.num_cores if hw.noc.topology != "crossbar" else 0):
+def _steps(hw: Hardware, network: int) -> Iterator[tuple[int, str, int, int]]:
+    """Router, side, the router there and the ring of every link between routers of a network. A
+    ring is what a torus has of one direction in one row or column."""
+    if hw.noc.topology == "crossbar":
+        return
+    mesh, is_torus = hw.mesh, hw.noc.topology == "torus"
+    sides = ONE_WAY[network] if hw.noc.one_way else tuple(STEPS)
+    for router in range(mesh.num_cores):
         row, column = divmod(router, mesh.columns)
-        for side, (down, right) in STEPS.items():
-            there = (row + down, column + right)
-            if 0 <= there[0] < mesh.rows and 0 <= there[1] < mesh.columns:
-                yield router, side, there[0] * mesh.columns + there[1]
+        for side in sides:
+            down, right = STEPS[side]
+            to_row, to_column = (row + down) % mesh.rows, (column + right) % mesh.columns
+            there = to_row * mesh.columns + to_column
+            wraps = (to_row, to_column) != (row + down, column + right)
+            if there == router or (wraps and not is_torus):
+                continue
+            line = row if right else column
+            ring = (network * len(STEPS) + [*STEPS].index(side)) * MOST_LINES + line
+            yield router, side, there, ring if is_torus else NONE
 
 
 def build_routes(hw: Hardware, net: Net, routers_of_nodes: list[int]) -> np.ndarray:
     """[network, router, node] → next link: along the row first, then along the column, then out."""
-    goal_row, goal_column = np.divmod(np.array(routers_of_nodes), hw.mesh.columns)
+    grid, (rows, columns) = Grid(*hw.grid), (hw.mesh.rows, hw.mesh.columns)
+    goal_row, goal_column = np.divmod(np.array(routers_of_nodes), columns)
     routes = np.zeros((NUM_NETWORKS, num_routers(hw), len(routers_of_nodes)), np.int32)
     for network in range(NUM_NETWORKS):
+        is_request = network == REQUEST_NETWORK
         out = np.array([net.eject[network, node] for node in range(len(routers_of_nodes))])
         for router in range(num_routers(hw)):
-            row, column = divmod(router, hw.mesh.columns)
+            row, column = divmod(router, columns)
             side = {s: net.step.get((network, router, s), NONE) for s in STEPS}
-            vertical = np.where(goal_row > row, side["south"], side["north"])
-            here = np.where(goal_row == row, out, vertical)
-            across = np.where(goal_column > column, side["east"], side["west"])
-            routes[network, router] = np.where(goal_column == column, here, across)
+            down = line_steps(row, goal_row, rows, grid, is_request)
+            right = line_steps(column, goal_column, columns, grid, is_request)
+            vertical = np.where(down > 0, side["south"], side["north"])
+            across = np.where(right > 0, side["east"], side["west"])
+            routes[network, router] = np.where(
+                right != 0, across, np.where(down != 0, vertical, out)
+            )
     return routes
 
 
@@ -131,6 +160,3 @@ def build_sources(hw: Hardware, net: Net, num_vcs: int, port_of_channel: np.ndar
         dtype=np.int32,
     )
     return Sources(np.array(links, np.int32), of_core, of_channel)
-
-
-assert REQUEST_NETWORK == 0

@@ -22,7 +22,7 @@ from npusim.passes.emit.attention_blocks import attention_cycles
 from npusim.passes.kv_cache import cache_shape, rank_bytes
 from npusim.passes.partition import Comm, Part, Scheme
 from npusim.passes.tile import CoreCost, bits_to_bytes, core_cost, gemm_costs, vector_cost
-from npusim.spec.hardware import Hardware, MemoryInstance
+from npusim.spec.hardware import Hardware, MemoryInstance, Noc
 from npusim.spec.scenario import Dtypes
 from npusim.units import ceil_div, cycles_to_ps, transfer_ps
 
@@ -82,21 +82,21 @@ def chip_of(hardware: Hardware, dtypes: Dtypes, used: Sequence[int]) -> Chip:
         khz=spec.khz,
         scratchpad_bytes=spec.scratchpad.capacity_bytes,
         memory_bytes=sum(i.memory.capacity_bytes // len(i.cores) for i in memories),
-        memory_gb_s=sum(_share_gb_s(i, used, hardware.noc.link_gb_s) for i in memories[:1]),
+        memory_gb_s=sum(_share_gb_s(i, used, hardware.noc) for i in memories[:1]),
         fabric=fabric_of(hardware),
         noc_khz=hardware.noc.khz,
         link_gb_s=hardware.noc.link_gb_s,
     )
 
 
-def _share_gb_s(instance: MemoryInstance, used: Sequence[int], link_gb_s: float) -> float:
+def _share_gb_s(instance: MemoryInstance, used: Sequence[int], noc: Noc) -> float:
     """A core's part of a memory's bandwidth; on the NoC no more than the links of its ports
     and of the core carry. Assumes that the links in between carry it."""
     num_users, ports = len({*instance.cores} & {*used}), instance.memory.ports
     if not ports:
         return instance.memory.gb_s / num_users
-    carried = min(instance.memory.gb_s, len(ports) * link_gb_s)
-    return min(carried / num_users, link_gb_s)
+    carried = min(instance.memory.gb_s, len(ports) * noc.port_gb_s)
+    return min(carried / num_users, noc.link_gb_s)
 
 
 def estimate(

@@ -57,8 +57,10 @@ class CoreGroup(Spec):
 class Noc(Spec):
     """Two networks (requests; responses and messages) of equal width.
 
-    `topology: mesh` is a 2-D mesh with XY routing; `crossbar` one hub, to and from which every core
-    and every memory port has a link.
+    `topology: mesh` is a 2-D mesh with XY routing; `torus` also links the ends of its rows and
+    columns, with `one_way` in one direction only (requests east and south, responses and messages
+    west and north); `crossbar` is one hub, to and from which every core and every memory port has a
+    link. `port_bytes_per_cycle`: width of a memory port's links (default: as the others).
     `flow_control: virtual_channel` shares a link packet by packet; `channel_locked` gives an output
     to one message from its first packet to its last; with two or more `virtual_channels` messages
     then have the last one to themselves. `lock_scope: both` also holds the links of the
@@ -69,9 +71,11 @@ class Noc(Spec):
     `max_packet_bytes`).
     """
 
-    topology: Literal["mesh", "crossbar"] = "mesh"
+    topology: Literal["mesh", "torus", "crossbar"] = "mesh"
+    one_way: bool = False
     clock_mhz: ClockMhz
     link_bytes_per_cycle: Annotated[StrictInt, Field(ge=1, le=1 << 16)]
+    port_bytes_per_cycle: Annotated[StrictInt, Field(ge=1, le=1 << 16)] | None = None
     router_cycles: Cycles = 2
     link_cycles: Annotated[Cycles, Field(ge=1)] = 1
     buffer_packets: Annotated[StrictInt, Field(ge=1, le=1024)] = 4
@@ -93,6 +97,15 @@ class Noc(Spec):
     def link_gb_s(self) -> float:
         return self.link_bytes_per_cycle * self.clock_mhz / 1000
 
+    @property
+    def port_width(self) -> int:
+        """Bytes a cycle of a memory port's links."""
+        return self.port_bytes_per_cycle or self.link_bytes_per_cycle
+
+    @property
+    def port_gb_s(self) -> float:
+        return self.port_width * self.clock_mhz / 1000
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.min_packet_bytes > self.max_packet_bytes:
@@ -107,6 +120,19 @@ class Noc(Spec):
             raise at(
                 ("lock_scope",), f"both needs flow_control: channel_locked, not {self.flow_control}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _topology_fits(self) -> Self:
+        """A ring of locked channels can deadlock, and so can one without a second slot."""
+        if self.one_way and self.topology != "torus":
+            raise at(("one_way",), f"needs topology: torus, not {self.topology}")
+        if self.topology == "torus" and self.flow_control != "virtual_channel":
+            raise at(
+                ("flow_control",), f"must be virtual_channel on a torus, not {self.flow_control}"
+            )
+        if self.topology == "torus" and self.buffer_packets * self.virtual_channels < 2:
+            raise at(("buffer_packets",), "must be at least 2 on a torus with one virtual channel")
         return self
 
 
@@ -181,7 +207,7 @@ class Hardware(Spec):
     @property
     def grid(self) -> tuple[int, int, str, bool]:
         """Rows, columns, topology, one-way: what `npusim.cost.paths.Grid` is made of."""
-        return self.mesh.rows, self.mesh.columns, self.noc.topology, False
+        return self.mesh.rows, self.mesh.columns, self.noc.topology, self.noc.one_way
 
     @model_validator(mode="after")
     def _kernels_fit(self) -> Self:

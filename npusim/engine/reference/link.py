@@ -20,6 +20,8 @@ class Fabric(Protocol):
 
     def unlocked(self) -> None: ...
 
+    def ahead(self, router: int, packet: Packet) -> "Link": ...
+
 
 class Link:
     """A process that grants itself to one packet after the other."""
@@ -29,6 +31,7 @@ class Link:
         self.to_router = int(wiring.link_to_router[row])
         self.to_core = 0 <= int(wiring.link_to_node[row]) < wiring.num_cores
         self.name = wiring.link_name[row]
+        self.ring = NONE if wiring.link_ring is None else int(wiring.link_ring[row])
         self.downstream: list[Fifo] = []
         self.free_ejections = wiring.buffer_packets * wiring.num_vcs
         self.wishes: list[Fifo] = []
@@ -68,11 +71,18 @@ class Link:
             return any(fifo.free for fifo in self._lane(packet))
         return not self.to_core or self.free_ejections > 0
 
+    def _leaves_a_slot(self, fifo: Fifo) -> bool:
+        """A packet that comes into a ring may not take the last slot."""
+        comes_round = fifo.feeder is not None and fifo.feeder.ring == self.ring
+        return self.ring == NONE or comes_round or sum(f.free or 0 for f in self.downstream) > 1
+
     def _choose(self) -> Fifo | None:
         allowed = [
             fifo
             for fifo in self.wishes
-            if self._is_unlocked_for(fifo.packets[0]) and self._has_room(fifo.packets[0])
+            if self._is_unlocked_for(fifo.packets[0])
+            and self._has_room(fifo.packets[0])
+            and self._leaves_a_slot(fifo)
         ]
         if self._wiring.fifo_arbitration:
             return min(allowed, key=lambda fifo: (fifo.wish_tick, fifo.id), default=None)
@@ -81,7 +91,7 @@ class Link:
     def _grant(self, fifo: Fifo) -> int:
         """Sends the first packet of `fifo` on its way; returns its flits."""
         clock, now, packet = self._clock, self._clock.now, fifo.packets[0]
-        flits = max(1, ceil_div(packet.wire_bytes, int(self._wiring.link_bytes[self.row])))
+        flits = self.flits(packet)
         self.wishes.remove(fifo)
         self._last_fifo = fifo.id
         if self._wiring.locked and packet.is_message:
@@ -90,23 +100,28 @@ class Link:
         if fifo.feeder is None:
             clock.fire(packet.left, now + flits, Phase.EVENTS)
         if self.to_router != NONE:
-            clock.start(self._move_head(packet))
+            held_back = max(0, flits - self._fabric.ahead(self.to_router, packet).flits(packet))
+            clock.start(self._move_head(packet, self._ticks + held_back))
         else:
             packet.at_link = self
             self.free_ejections -= 1 if self.to_core else 0
             clock.fire(packet.arrived, now + self._ticks + flits, Phase.EVENTS)
         return flits
 
+    def flits(self, packet: Packet) -> int:
+        """Ticks that a packet keeps the link busy."""
+        return max(1, ceil_div(packet.wire_bytes, int(self._wiring.link_bytes[self.row])))
+
     @property
     def _ticks(self) -> int:
         return int(self._wiring.link_ticks[self.row])
 
-    def _move_head(self, packet: Packet) -> Steps:
+    def _move_head(self, packet: Packet, ticks: int) -> Steps:
         """Takes a slot of the roomiest FIFO downstream; the head gets there after the delay."""
         fifo = max(self._lane(packet), key=lambda fifo: (fifo.free, -fifo.id))
         assert fifo.free
         fifo.free -= 1
-        yield self._clock.after(self._ticks)
+        yield self._clock.after(ticks)
         self._fabric.enter(fifo, packet)
 
     def _tail_left(self, fifo: Fifo) -> None:

@@ -53,6 +53,10 @@ class Network:
         link.free_ejections += 1
         link.look()
 
+    def ahead(self, router: int, packet: Packet) -> Link:
+        """The link by which a packet leaves a router."""
+        return self.links[int(self._wiring.route[packet.network, router, packet.node])]
+
     def lock_ways(self, ways: list[tuple[int, int]], owner: int, num_bytes: int) -> bool:
         """Locks all links of some ways, each from a source FIFO to a node, for a message; or none,
         and says so, when one of them is locked."""
@@ -88,7 +92,7 @@ class Network:
     def _wanted(self, fifo_id: int, router: int, packet: Packet) -> Link:
         if router == NONE:
             return self.links[int(self._wiring.source_link[fifo_id - self._first_source])]
-        return self.links[int(self._wiring.route[packet.network, router, packet.node])]
+        return self.ahead(router, packet)
 
     def _add_downstream(self, link: Link) -> None:
         slots = self._wiring.buffer_packets
