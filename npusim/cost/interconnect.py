@@ -13,6 +13,8 @@ a ring or torus uses all of a chip's links evenly.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import NamedTuple, Protocol
 
 from npusim.units import PS_PER_US, ceil_div, transfer_ps
@@ -58,7 +60,7 @@ class LinksLike(Protocol):
     @property
     def topology(self) -> str: ...
     @property
-    def grid(self) -> tuple[int, int] | None: ...
+    def grid(self) -> tuple[int, ...] | None: ...
     @property
     def link_gb_s(self) -> float: ...
     @property
@@ -77,11 +79,12 @@ class Load(NamedTuple):
 
 class Fabric(NamedTuple):
     """`hops[i]`: to the i-th other chip. `ports`: links that share a chip's rate. `line_steps`:
-    latencies of a piece that passes every chip."""
+    latencies of a piece that passes every chip. A collective uses one link in `one_in`."""
 
     hops: tuple[int, ...]
     ports: int
     line_steps: int
+    one_in: int = 1
 
     @property
     def num_chips(self) -> int:
@@ -139,19 +142,19 @@ def protocol_ps(
 
 def link_load(op: str, algorithm: str, num_bytes: int, fabric: Fabric) -> Load:
     """What `op` by `algorithm` asks of each chip."""
-    return LOADS[algorithm][op](num_bytes, fabric)
+    load = LOADS[algorithm][op](num_bytes, fabric)
+    return load._replace(link_bytes=load.link_bytes * fabric.one_in)
 
 
 def fabric_of(links: LinksLike, num_chips: int) -> Fabric:
-    """Distances and links of `num_chips` chips. Assumes that fewer chips than a torus has form a
-    ring in it, which uses half of their links."""
-    if links.topology == "torus2d" and links.grid:
-        rows, columns = links.grid
-        if rows * columns == num_chips:
-            return _torus(rows, columns)
-        ring = _ring(num_chips)
-        return ring._replace(hops=tuple(2 * hops for hops in ring.hops), ports=4)
-    return FABRICS[links.topology](num_chips)
+    """Distances and links of `num_chips` chips. Assumes that fewer chips than a torus has are
+    neighbours in a ring, which leaves its links in all other dimensions idle."""
+    if links.topology != "torus":
+        return FABRICS[links.topology](num_chips)
+    assert links.grid
+    if prod(links.grid) == num_chips:
+        return _torus(links.grid)
+    return _ring(num_chips)._replace(one_in=len(links.grid))
 
 
 def _ring(n: int) -> Fabric:
@@ -170,11 +173,12 @@ def _fully_connected(n: int) -> Fabric:
     return Fabric((1,) * (n - 1), n - 1, n - 1)
 
 
-def _torus(rows: int, columns: int) -> Fabric:
-    places = [divmod(i, columns) for i in range(1, rows * columns)]
-    hops = tuple(min(r, rows - r) + min(c, columns - c) for r, c in places)
-    ports = sum(1 + (size > 2) for size in (rows, columns) if size > 1)
-    return Fabric(hops, ports, rows + columns - 2)
+def _torus(grid: Sequence[int]) -> Fabric:
+    """Rings along each dimension in turn, every dimension busy with a part of the data."""
+    places = [place for place in product(*map(range, grid)) if any(place)]
+    hops = [sum(min(i, size - i) for i, size in zip(p, grid, strict=True)) for p in places]
+    ports = sum(1 + (size > 2) for size in grid if size > 1)
+    return Fabric(tuple(hops), ports, sum(grid) - len(grid))
 
 
 def _ring_gather(size: int, fabric: Fabric) -> Load:

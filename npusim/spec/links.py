@@ -3,6 +3,7 @@
 `npusim.cost.interconnect` turns it into the time of a collective.
 """
 
+from math import prod
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
@@ -20,6 +21,7 @@ ALL_OPS: tuple[LinkOp, ...] = (
     "broadcast",
     "point_to_point",
 )
+Size = Annotated[StrictInt, Field(ge=1, le=4096)]
 # algorithm → ops that it has
 ALGORITHM_OPS: dict[str, tuple[LinkOp, ...]] = {
     "ring": ALL_OPS,
@@ -73,23 +75,23 @@ class Chips(Spec):
     """`count` equal chips. `link_gb_s`: all links of one chip together, each direction.
 
     `switch`: any chip reaches any other at the full rate. `fully_connected`: a link to each other
-    chip. `ring`: a link to each neighbour; `one_way_ring`: to the next only. `torus2d`: links to
-    the neighbours in a `grid` of [rows, columns]. `protocols`: by name, how the library runs
-    collectives; one that covers every op is enough."""
+    chip. `ring`: a link to each neighbour; `one_way_ring`: to the next only. `torus`: links to
+    the neighbours in a `grid` of two or three dimensions. `protocols`: by name, how the library
+    runs collectives; one that covers every op is enough."""
 
     count: Annotated[StrictInt, Field(ge=1, le=65536)]
-    topology: Literal["switch", "fully_connected", "ring", "one_way_ring", "torus2d"]
-    grid: tuple[Annotated[StrictInt, Field(ge=1)], Annotated[StrictInt, Field(ge=1)]] | None = None
+    topology: Literal["switch", "fully_connected", "ring", "one_way_ring", "torus"]
+    grid: Annotated[tuple[Size, ...], Field(min_length=2, max_length=3)] | None = None
     link_gb_s: BandwidthGbS
     protocols: Annotated[dict[Name, LinkProtocol], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _grid_matches(self) -> Self:
-        if self.topology != "torus2d" and self.grid:
-            raise at(("grid",), f"is for topology torus2d, not {self.topology}")
-        if self.topology == "torus2d" and not self.grid:
-            raise at(("topology",), "torus2d needs grid, [rows, columns]")
-        if self.grid and self.grid[0] * self.grid[1] != self.count:
+        if self.topology != "torus" and self.grid:
+            raise at(("grid",), f"is for topology torus, not {self.topology}")
+        if self.topology == "torus" and not self.grid:
+            raise at(("topology",), "torus needs grid, [rows, columns] or three sizes")
+        if self.grid and prod(self.grid) != self.count:
             raise at(("grid",), f"must hold the {self.count} chips, not {list(self.grid)}")
         return self
 

@@ -114,3 +114,19 @@ def test_block_of_the_multicore_study(tokens, hidden, ffn, heads):
     )
     assert sum(g.sent for g in grid) == expected
     assert sum(g.steps for g in grid) == 10
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 32])
+def test_halving_sends_a_rings_bytes_in_log_steps(cores):
+    """Each core holds its piece; partners at distance 1, 2, 4, … pool what they have."""
+    have, steps, sent = [{i} for i in range(cores)], 0, 0
+    while len(have[0]) < cores:
+        sent += len(have[0])
+        have = [have[i] | have[i ^ (1 << steps)] for i in range(cores)]
+        steps += 1
+    assert all(h == set(range(cores)) for h in have)
+    size = 100 * cores
+    expected = Cost(steps, 100 * sent, 100 * sent, 100 * sent * cores)
+    assert collective_cost("all_gather", "halving", size, cores) == expected
+    both = collective_cost("all_reduce", "halving", size, cores)
+    assert both == Cost(*(2 * value for value in expected))
