@@ -81,7 +81,9 @@ def _num_pieces(emission: Emission, part: Part) -> int:
 class _Ring:
     """One matmul with rotating weights while it is emitted. In step s a rank computes with the
     block of the rank s places before it and hands it on. A rank posts the RECV of a block when it
-    has computed with and sent on the block before the current one: two buffers."""
+    has computed with and sent on the block before the current one: two buffers. With
+    `emission.phased` a rank does one thing at a time: it computes, then even places send and
+    receive, odd places receive and send."""
 
     def __init__(
         self, emission: Emission, part: Part, row: int, rotate: int, pieces: int, after: Ranks
@@ -109,16 +111,23 @@ class _Ring:
         for step in range(len(self.part.blocks)):
             arrived: Ranks = [[] for _ in ranks]
             sends: Ranks = [[] for _ in ranks]
+            if self.emission.phased:
+                computed = self._compute_all(step, piece, held, own)
+                held = [h + c for h, c in zip(held, computed, strict=True)]
             if step < len(self.part.blocks) - 1:
                 self._pass_on(step, piece, held, sends, arrived)
+            if not self.emission.phased:
+                computed = self._compute_all(step, piece, held, own)
             for rank in ranks:
-                computed = self._compute(rank, step, piece, held[rank], own[rank])
-                self.done[rank] = computed or self.done[rank]
-                self.freed[rank] = computed + sends[rank]
+                self.done[rank] = computed[rank] or self.done[rank]
+                self.freed[rank] = computed[rank] + sends[rank]
                 core = self.emission.cores[rank]
                 if step == 0 and self.part.op.name in core.plan.weights:
                     core.weights.hold(self._loaded(rank, piece), self.freed[rank] or held[rank])
             held = arrived
+
+    def _compute_all(self, step: int, piece: int, held: Ranks, own: Ranks) -> Ranks:
+        return [self._compute(r, step, piece, held[r], own[r]) for r in range(len(held))]
 
     def _loaded(self, rank: int, piece: int) -> int:
         """Bytes of a piece of the rank's own block, the bias with the first one."""
@@ -165,17 +174,21 @@ class _Ring:
         return [total] if self.after[rank] or sum(sizes) != total else sizes
 
     def _pass_on(self, step: int, piece: int, held: Ranks, sends: Ranks, arrived: Ranks) -> None:
-        cores = self.emission.cores
+        cores, phased = self.emission.cores, self.emission.phased
         for ring in self.part.ring:
-            for place, rank in enumerate(ring):
-                receiver = ring[(place + 1) % len(ring)]
+            places = range(len(ring))
+            for place in [*places[::2], *places[1::2]] if phased else places:
+                rank, receiver = ring[place], ring[(place + 1) % len(ring)]
                 num_bytes = self.num_bytes(rank, step, piece)
                 if not num_bytes:
                     continue
+                ready, room = held[rank], self.freed[receiver]
+                if phased:
+                    ready = ready + (arrived[rank] if place % 2 else [])
+                    room = room + held[receiver] + sends[receiver]
                 send, recv = self.emission.builder.message(
-                    cores[rank].core, cores[receiver].core, self.rotate, num_bytes,
-                    held[rank], self.freed[receiver],
-                )  # fmt: skip
+                    cores[rank].core, cores[receiver].core, self.rotate, num_bytes, ready, room
+                )
                 sends[rank].append(send)
                 arrived[receiver].append(recv)
 

@@ -97,7 +97,7 @@ def _stage(
             (behind if by_layer else before).append(op)
     emission = Emission(
         builder, mapped.graphs[replica][micro], work.parts, work.scheme, cores,
-        phase_of(work.ops), send, work.caches, by_layer,
+        phase_of(work.ops), send, work.caches, by_layer, send.algorithm == "ring_phased",
     )  # fmt: skip
     return Stage(emission, work, by_layer, before, behind)
 

@@ -20,7 +20,8 @@ class Emission:
     """Writes the tasks of one tensor-parallel group.
 
     `done` maps an op to the tasks of each rank that its consumers wait for; `spilled` to the
-    ranks whose result lies in memory; `late` are tasks to append at the end of the layer.
+    ranks whose result lies in memory; `late` are tasks to append at the end of the layer. `phased`:
+    cores do one thing at a time while weights rotate, as in `collective: ring_phased`.
     """
 
     builder: ProgramBuilder
@@ -32,6 +33,7 @@ class Emission:
     communicate: Callable[["Emission", Comm, int, Ranks], Ranks]
     caches: Mapping[int, CacheShape | None]
     layer_ops: Mapping[int, Sequence[Op]]
+    phased: bool = False
     done: dict[str, Ranks] = field(default_factory=dict)
     spilled: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     touches: list[Touch] = field(default_factory=list)
