@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from npusim.errors import CapacityError, SpecError
@@ -15,8 +15,10 @@ from npusim.graph.transformer import build
 from npusim.machine.system import run as run_machine
 from npusim.passes import micro, repeat
 from npusim.passes.pipeline import lower
+from npusim.passes.shared.chip import sustained
+from npusim.passes.shared.lower import lower_kernels
 from npusim.spec.load import Setup
-from npusim.spec.scenario import LlmWorkload
+from npusim.spec.scenario import Fidelity, LlmWorkload
 from npusim.trace import Iteration, Program, Run, Trace
 
 Progress = Callable[[str, int, int], None]  # label, done, in all
@@ -47,6 +49,7 @@ class Context:
     record_spans: bool
     progress: Progress
     num_steps: int
+    programs: dict[Step, Program] | None = None  # lowered so far, for runs that share them
     num_begun: int = 0
     cpu_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -77,9 +80,29 @@ def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | N
     Assumes that iterations run one after the other, each on an idle machine: token i + 1 needs
     token i. Raises SpecError, CapacityError or DeadlockError.
     """
-    _check_fidelity(setup)
     steps = steps_of(setup.scenario.workload)
-    context = Context(setup, record_spans, progress or _silent, len(steps))
+    return _simulate(Context(setup, record_spans, progress or (lambda *_: None), len(steps)), steps)
+
+
+def simulate_both(
+    setup: Setup, *, record_spans: bool = False, progress: Progress | None = None
+) -> tuple[Run, Run]:
+    """The same programs twice: every transaction (with spans, if asked for), and at the scenario's
+    `fidelity.coarse`. Only the first run spends time on lowering. Raises as simulate()."""
+    steps, watch = steps_of(setup.scenario.workload), progress or (lambda *_: None)
+    programs: dict[Step, Program] = {}
+    runs = []
+    for level in (Fidelity(), setup.scenario.fidelity.coarse):
+        one = replace(setup, scenario=setup.scenario.model_copy(update={"fidelity": level}))
+        context = Context(one, record_spans and not runs, watch, len(steps), programs)
+        runs.append(_simulate(context, steps))
+    return runs[0], runs[1]
+
+
+def _simulate(context: Context, steps: list[Step]) -> Run:
+    setup, level = context.setup, context.setup.scenario.fidelity
+    if level != Fidelity():
+        context.note(f"fidelity: memory {level.memory}, noc {level.noc}")
     if setup.scenario.reuse and len(steps) > 3:
         prompt, *decodes = steps
         iterations = [_simulate_step(context, prompt), *_interpolated(context, decodes)]
@@ -90,17 +113,6 @@ def simulate(setup: Setup, *, record_spans: bool = False, progress: Progress | N
             _check_memory(iterations[-1], len(steps))
     _set_starts(iterations)
     return Run(iterations, context.notes, context.cpu_s)
-
-
-def _silent(label: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
-
-
-def _check_fidelity(setup: Setup) -> None:
-    """SpecError for a level that the machine does not have."""
-    for name, level in setup.scenario.fidelity:
-        if level != "transaction":
-            raise SpecError(f"fidelity.{name} must be transaction, not {level!r}")
 
 
 def _check_memory(done: Iteration, num_steps: int) -> None:
@@ -142,7 +154,10 @@ def steps_of(workload: Any) -> list[Step]:
 
 
 def _simulate_step(context: Context, step: Step) -> Iteration:
-    program = LOWERINGS[context.setup.scenario.workload.kind](context, step)
+    known = {} if context.programs is None else context.programs
+    if step not in known:
+        known[step] = LOWERINGS[context.setup.scenario.workload.kind](context, step)
+    program = known[step]
     for note in program.notes:
         context.note(note)
     context.begin(step)
@@ -171,9 +186,10 @@ def _run(context: Context, program: Program) -> Trace:
     with context.timed("simulation"):
         return run_machine(
             program,
-            context.setup.hardware,
+            sustained(context.setup.hardware),
             engine=scenario.engine,
             record_spans=context.record_spans,
+            fidelity=scenario.fidelity,
         )
 
 
@@ -253,11 +269,11 @@ def _lower_gemm(context: Context, step: Step) -> Program:
 
 
 def _lower_graph(context: Context, graph: Any) -> Program:
-    scenario = context.setup.scenario
+    scenario, hardware = context.setup.scenario, context.setup.hardware
     with context.timed("lowering"):
-        return lower(
-            graph, context.setup.hardware, scenario.parallel, scenario.placement, scenario.dtype
-        )
+        if hardware.kernels is not None:
+            return lower_kernels(graph, hardware, scenario.parallel, scenario.dtype)
+        return lower(graph, hardware, scenario.parallel, scenario.placement, scenario.dtype)
 
 
 def _lower_micro(function: Callable[..., Program], names: tuple[str, ...]):

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from npusim.errors import CapacityError, SpecError
+from npusim.errors import CapacityError
 from npusim.graph.batch import Slice
 from npusim.program import COMPUTE
-from npusim.simulate import simulate, steps_of
+from npusim.simulate import simulate, simulate_both, steps_of
 from npusim.spec.load import Setup, load_hardware
 from npusim.spec.model import Model
 from npusim.spec.scenario import LlmWorkload, Scenario
@@ -123,9 +123,30 @@ def test_flops_do_not_depend_on_the_engine():
     assert computes[0] == computes[1] and traces[0].makespan_ps == traces[1].makespan_ps
 
 
-def test_a_level_that_does_not_exist_is_refused():
-    with pytest.raises(SpecError, match=r"fidelity\.noc must be transaction, not 'analytic'"):
-        simulate(setup(PREFILL, fidelity={"noc": "analytic"}))
+def test_both_levels_run_the_same_programs_and_lower_them_once():
+    detailed, coarse = simulate_both(setup(GENERATE | {"output_tokens": 3}), record_spans=True)
+    for one, other in zip(detailed.iterations, coarse.iterations, strict=True):
+        assert one.label == other.label and one.trace.program is other.trace.program
+        assert one.trace.spans is not None and other.trace.spans is None
+    assert "lowering" in detailed.cpu_s and set(coarse.cpu_s) == {"simulation"}
+    assert "fidelity: memory analytic, noc analytic" in coarse.notes
+    assert detailed.makespan_ps == simulate(setup(GENERATE | {"output_tokens": 3})).makespan_ps
+
+
+def test_both_levels_compare_with_what_the_scenario_makes_analytic():
+    one = setup(PREFILL, fidelity={"noc": "analytic"})
+    detailed, coarse = simulate_both(one)
+    assert coarse.makespan_ps == simulate(one).makespan_ps
+    assert detailed.makespan_ps == simulate(setup(PREFILL)).makespan_ps
+    assert "fidelity: memory transaction, noc analytic" in coarse.notes
+
+
+def test_reuse_holds_at_the_analytic_level_too():
+    one = setup(LONG_PREFILL, fidelity={"memory": "analytic", "noc": "analytic"})
+    reused, exact = simulate(with_reuse(one)), simulate(one)
+    assert reused.iterations[0].reuse and reused.makespan_ps == pytest.approx(
+        exact.makespan_ps, rel=0.01
+    )
 
 
 def test_a_generation_whose_traces_do_not_fit_this_machine_is_refused_early(monkeypatch):

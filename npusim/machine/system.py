@@ -6,6 +6,7 @@ import numpy as np
 
 from npusim.engine.tables import Outcome, Tasks, Wiring
 from npusim.errors import DeadlockError, pick
+from npusim.machine.analytic import Tables, coarsen
 from npusim.machine.core import build_tasks, port_ratio
 from npusim.machine.memory import (
     build_channels,
@@ -17,6 +18,7 @@ from npusim.machine.memory import (
 from npusim.machine.noc import build_links, build_routes, build_sources, node_routers
 from npusim.program import Program
 from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import Fidelity
 from npusim.trace import SpanLog, Trace
 
 
@@ -51,9 +53,9 @@ def build_wiring(hw: Hardware) -> Wiring:
         link_to_router=np.array(net.to_router),
         link_to_node=np.array(net.to_node),
         link_name=net.names,
+        link_ring=np.array(net.ring) if noc.topology == "torus" else None,
         route=build_routes(hw, net, nodes),
         source_link=sources.link,
-        link_ring=np.array(net.ring) if noc.topology == "torus" else None,
         core_source=sources.of_core,
         port_num=ports[:, 0],
         port_den=ports[:, 1],
@@ -87,26 +89,40 @@ PHASES = ("request", "queue", "service", "response")
 ENGINES: dict[str, Callable] = {"fast": _run_fast, "simpy": _run_simpy}
 
 
-def run(program: Program, hw: Hardware, *, engine: str = "fast", record_spans: bool = False
-        ) -> Trace:  # fmt: skip
-    """Runs all tasks from time 0 on an idle chip.
+def run(program: Program, hw: Hardware, *, engine: str = "fast", record_spans: bool = False,
+        fidelity: Fidelity | None = None) -> Trace:  # fmt: skip
+    """Runs all tasks from time 0 on an idle chip; `fidelity` defaults to transactions.
 
-    Raises DeadlockError, naming the waiting cores, tasks and links, when it cannot proceed, and
-    SpecError for an unknown engine.
+    Raises DeadlockError, naming the waiting cores, tasks and links, when it cannot proceed,
+    SpecError for an unknown engine, and what coarsen() raises.
     """
-    wiring, tasks = build_wiring(hw), build_tasks(program, hw)
+    tables = coarsen(build_tables(program, hw), hw, fidelity or Fidelity())
     spans = SpanLog() if record_spans else None
-    outcome = pick(ENGINES, engine, "engine")(wiring, tasks, spans.append if spans else None)
+    on_spans = spans.append if spans else None
+    outcome = pick(ENGINES, engine, "engine")(tables.wiring, tables.tasks, on_spans)
     if outcome.waiting:
         raise DeadlockError("the simulation cannot proceed: " + "; ".join(outcome.waiting))
-    return to_trace(program, hw, wiring, outcome, spans)
+    return to_trace(program, hw, tables, outcome, spans)
 
 
-def to_trace(program: Program, hw: Hardware, wiring: Wiring, outcome: Outcome, spans) -> Trace:
+def build_tables(program: Program, hw: Hardware) -> Tables:
+    """Chip and program as the engines want them, every transaction for itself."""
+    wiring = build_wiring(hw)
+    return Tables(
+        wiring=wiring,
+        tasks=build_tasks(program, hw),
+        channel_names=[channel_name(row) for row in channel_rows(hw)],
+        channel_gb_s=wiring.channels.mb_s / 1000,
+    )
+
+
+def to_trace(program: Program, hw: Hardware, tables: Tables, outcome: Outcome, spans) -> Trace:
     """Ticks → ps; totals by channel, link and core with the names a user reads."""
+    wiring = tables.wiring
     khz = wiring.khz
     end_ps = ticks_to_ps(outcome.end, khz)
     channel, link, core = outcome.channel, outcome.link, outcome.core
+    port_busy = _port_busy_ticks(hw, wiring, core)
     return Trace(
         program=program,
         makespan_ps=int(end_ps.max(initial=0)),
@@ -118,7 +134,7 @@ def to_trace(program: Program, hw: Hardware, wiring: Wiring, outcome: Outcome, s
             **{k: channel[k] for k in ("read_bytes", "write_bytes", "busy_ps", "requests",
                                        "row_hits", "row_misses")},
             **{f"{p}_ps": ticks_to_ps(channel[f"{p}_ticks"], khz) for p in PHASES},
-            "peak_gb_s": wiring.channels.mb_s / 1000,
+            "peak_gb_s": tables.channel_gb_s,
         },
         links={
             "network": wiring.link_network,
@@ -130,10 +146,10 @@ def to_trace(program: Program, hw: Hardware, wiring: Wiring, outcome: Outcome, s
         },
         cores={
             "port_bytes": core["port_bytes"],
-            "port_busy_ps": ticks_to_ps(core["port_busy_ticks"], khz),
+            "port_busy_ps": ticks_to_ps(port_busy, khz),
             "stretch_ps": ticks_to_ps(core["stretch_ticks"], khz),
         },
-        channel_names=[channel_name(row) for row in channel_rows(hw)],
+        channel_names=tables.channel_names,
         link_names=wiring.link_name,
         core_names=["{},{}".format(*divmod(i, hw.mesh.columns)) for i in range(wiring.num_cores)],
         bin_ps=int(ticks_to_ps(np.array([outcome.bin_ticks]), khz)[0]),
@@ -142,6 +158,14 @@ def to_trace(program: Program, hw: Hardware, wiring: Wiring, outcome: Outcome, s
         spans=spans,
         counters={"events": outcome.events},
     )  # fmt: skip
+
+
+def _port_busy_ticks(hw: Hardware, wiring: Wiring, core: dict[str, np.ndarray]) -> np.ndarray:
+    """As counted; where ports are no servers (analytic), what their bytes would take."""
+    if wiring.port_num.any():
+        return core["port_busy_ticks"]
+    num, den = np.array([port_ratio(c, wiring.khz) for c in hw.cores()], dtype=np.int64).T
+    return -(-core["port_bytes"] * num // den)
 
 
 def ticks_to_ps(ticks: np.ndarray, khz: int) -> np.ndarray:

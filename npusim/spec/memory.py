@@ -115,6 +115,8 @@ class Memory(Spec):
     response_latency_ns: NotNegative = 20
     window: Annotated[StrictInt, Field(ge=1, le=256)] = 16
     scheduling: Literal["fr_fcfs", "fcfs"] = "fr_fcfs"
+    # fidelity.memory analytic: share of the peak that a stream sustains; null = from the timing
+    efficiency_fraction: Annotated[Positive, Field(le=1)] | None = None
     timing: DramTiming
 
     @property

@@ -162,6 +162,12 @@ class Fidelity(Spec):
     memory: Literal["transaction", "analytic"] = "transaction"
     noc: Literal["transaction", "analytic"] = "transaction"
 
+    @property
+    def coarse(self) -> "Fidelity":
+        """What every transaction is compared with: these levels, or analytic ones if none is."""
+        default = Fidelity(memory="analytic", noc="analytic")
+        return default if self == Fidelity() else self
+
 
 class Scenario(Spec):
     """One run: what `npusim run` reads. `hw_overrides` and `model_overrides` replace keys of the

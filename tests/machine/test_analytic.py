@@ -1,0 +1,287 @@
+"""The analytic level: exact times of single transfers by hand, and the laws it must keep."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npusim.errors import CapacityError
+from npusim.machine import analytic
+from npusim.machine.analytic import sustained_fraction
+from npusim.machine.system import run
+from npusim.program import ProgramBuilder, array_unit
+from npusim.simulate import simulate
+from npusim.spec.hardware import (
+    Arrays,
+    Core,
+    CoreGroup,
+    Dma,
+    DramTiming,
+    EdgePort,
+    Hardware,
+    Memory,
+    Mesh,
+    Noc,
+    Scratchpad,
+    Sfu,
+    Vector,
+)
+from npusim.spec.load import load_hardware, load_scenario, resolve
+from npusim.spec.scenario import Fidelity
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
+from test_golden import CASES, TABLE
+
+ENGINES = ["fast", "simpy"]
+MEMORY = Fidelity(memory="analytic")
+NOC = Fidelity(noc="analytic")
+BOTH = Fidelity(memory="analytic", noc="analytic")
+TIMING = DramTiming(
+    channel_gb_s=32, row_bytes=1024, t_rcd_ns=14, t_rp_ns=15, t_cl_ns=16, t_ras_ns=34
+)
+OPENING = 14 + 16  # tRCD + tCL, ns
+
+
+def chip(attach="core", ports=(), channels=2, port_bytes=64, efficiency=1.0, **noc) -> Hardware:
+    """3x3 cores at 1 GHz, so that a tick is a ns; scratchpad ports of `port_bytes` GB/s."""
+    core = Core(
+        clock_mhz=1000.0,
+        arrays=Arrays(rows=16, columns=16),
+        vector=Vector(lanes=16),
+        sfu=Sfu(lanes=4),
+        scratchpad=Scratchpad(capacity_mib=1, banks=1, bank_bytes_per_cycle=port_bytes),
+        dma=Dma(unit_bytes=256),
+    )
+    memory = Memory(
+        attach=attach, ports=ports, capacity_gib=1, channels=channels, timing=TIMING,
+        efficiency_fraction=efficiency,
+    )  # fmt: skip
+    return Hardware(
+        name="t",
+        mesh=Mesh(rows=3, columns=3),
+        core_groups=(CoreGroup(name="c", core=core),),
+        memories=(memory,),
+        noc=Noc(clock_mhz=1000.0, link_bytes_per_cycle=32, header_bytes=0, **noc),
+    )
+
+
+def builder() -> tuple[ProgramBuilder, int]:
+    b = ProgramBuilder()
+    return b, b.op("test", "test")
+
+
+def ends_ns(b: ProgramBuilder, hw: Hardware, fidelity: Fidelity, engine: str) -> list[float]:
+    return (run(b.build(), hw, engine=engine, fidelity=fidelity).end_ps / 1000).tolist()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_load_is_one_unit_of_the_whole_instance_at_what_it_sustains(engine):
+    b, op = builder()
+    b.load(4, op, memory=4, address=128, num_bytes=6400)
+    trace = run(b.build(), chip(efficiency=0.5), engine=engine, fidelity=MEMORY)
+    service = 6400 / (2 * 32 * 0.5)
+    assert trace.makespan_ps == (20 + service + 20 + OPENING + 1) * 1000
+    assert trace.channels["requests"].tolist() == [0] * 4 + [1] + [0] * 4
+    assert trace.channels["peak_gb_s"].tolist() == [64] * 9
+    assert trace.channel_names[4] == "hbm core 4"
+    assert trace.cores["port_busy_ps"][4] == 6400 // 64 * 1000
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_loads_of_two_engines_share_one_server_without_a_gap(engine):
+    b, op = builder()
+    for index in range(4):
+        b.load(0, op, memory=0, address=index * 4096, num_bytes=1000, engine=index % 2)
+    ends = ends_ns(b, chip(), MEMORY, engine)
+    first = 20 + 20 + OPENING + 1  # and 15.625 ns each, rounded up at the end only
+    assert sorted(ends) == [first + n for n in (16, 32, 47, 63)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_direct_memory_is_no_faster_than_the_ports_of_its_cores(engine):
+    b, op = builder()
+    b.store(0, op, memory=0, address=0, num_bytes=6400)
+    ends = ends_ns(b, chip(port_bytes=16), MEMORY, engine)
+    assert ends == [1 + 20 + 6400 / 16 + 20 + OPENING]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_a_transfer_cost_nothing_of_their_own(engine):
+    b, op = builder()
+    rows = {"row_bytes": 64, "stride_bytes": 8192}
+    b.load(0, op, memory=0, address=0, num_bytes=6400, **rows)
+    assert ends_ns(b, chip(), MEMORY, engine) == [20 + 100 + 20 + OPENING + 1]
+
+
+PORTS = tuple(EdgePort(at=(row, 0)) for row in range(3))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_load_from_edge_memory_asks_all_ports_and_comes_in_by_one_link(engine):
+    b, op = builder()
+    num_bytes = 18 * 32 * 300  # 18 pieces, six at each of three ports
+    b.load(0, op, memory=0, address=0, num_bytes=num_bytes)
+    trace = run(b.build(), chip("edge", PORTS, 3), engine=engine, fidelity=BOTH)
+    assert trace.channels["read_bytes"].tolist() == [num_bytes // 3] * 3
+    assert trace.channels["requests"].tolist() == [6] * 3
+    near = 1 + 2 + 1  # to the port at 0,0: in and out
+    first = near + 1 + 20 + 300 + 20 + OPENING + near
+    assert trace.makespan_ps == (first + 18 * 300 + 1) * 1000
+
+
+def test_edge_memory_gives_the_bandwidth_of_all_ports_to_all_cores():
+    b, op = builder()
+    for core in range(9):
+        for index in range(8):
+            b.load(core, op, memory=0, address=index << 18, num_bytes=96_000)
+    hw = chip("edge", PORTS, 3)
+    trace = run(b.build(), hw, fidelity=BOTH)
+    assert 9 * 8 * 96_000 / (trace.makespan_ps / 1000) > 0.97 * 3 * 32
+
+
+def test_a_load_shorter_than_a_stripe_goes_to_its_own_port():
+    b, op = builder()
+    b.load(0, op, memory=0, address=5 * 4096, num_bytes=1024)
+    trace = run(b.build(), chip("edge", PORTS, 6), fidelity=BOTH)
+    assert trace.channels["read_bytes"].tolist() == [0, 0, 1024]
+    assert trace.channel_names == [f"hbm port {port}" for port in range(3)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_units_stay_small_where_edge_memory_shares_a_real_noc(engine):
+    b, op = builder()
+    b.load(0, op, memory=0, address=0, num_bytes=25_600)
+    trace = run(b.build(), chip("edge", PORTS, 3), engine=engine, fidelity=MEMORY)
+    assert trace.channels["requests"].sum() == 100
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_message_is_one_packet_on_a_link_of_its_own(engine):
+    b, op = builder()
+    b.message(0, 5, op, 64_000)  # core 0,0 → core 1,2: three hops
+    trace = run(b.build(), chip(), engine=engine, fidelity=NOC)
+    hops, flits = 1 + (3 + 1) * (2 + 1), 64_000 // 32
+    assert trace.end_ps.tolist() == [(1 + flits) * 1000, (1 + hops + flits + 1) * 1000]
+    used = np.flatnonzero(trace.links["packets"])
+    names = ["response core 0,0 in", "response core 0,0 to core 1,2"]
+    assert [trace.link_names[i] for i in used] == names
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_slow_scratchpad_port_bounds_a_message_at_either_end(engine):
+    b, op = builder()
+    b.message(0, 1, op, 6400)
+    hops = 1 + 2 * 3
+    ends = ends_ns(b, chip(port_bytes=16), NOC, engine)
+    assert ends == [1 + 6400 / 16, 1 + hops + 6400 / 16 + 1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_crossbar_is_one_hub_in_between(engine):
+    hw = chip(topology="crossbar")
+    b, op = builder()
+    b.message(0, 8, op, 3200)
+    b.message(1, 7, op, 3200)
+    hops = 1 + 3
+    assert max(ends_ns(b, hw, NOC, engine)) == 1 + hops + 100 + 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_sender_sends_one_after_the_other_and_others_do_not_matter(engine):
+    b, op = builder()
+    b.message(0, 2, op, 3200)
+    b.message(0, 1, op, 3200)
+    alone = ends_ns(b, chip(), NOC, engine)
+    for source in (1, 3, 4, 5, 6, 7, 8):
+        b.message(source, 2, op, 320_000)
+    assert alone[:3:2] == [101, 201]
+    assert ends_ns(b, chip(), NOC, engine)[:4] == alone
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_handshake_asks_and_answers_over_private_links(engine):
+    b, op = builder()
+    b.message(0, 5, op, 3200)
+    hw = chip(protocol="handshake", flow_control="channel_locked", lock_scope="both")
+    way = 1 + (3 + 1) * (2 + 1) + 1  # a header is a flit
+    issue, end = ends_ns(b, hw, NOC, engine)
+    assert issue == 2 * way + 1 + 100
+    assert end == 2 * way + 1 + way - 1 + 100 + 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_compute_task_still_needs_what_its_own_bytes_do(engine):
+    b, op = builder()
+    b.compute(0, array_unit(0), op, 10, sram_bytes=6400)
+    b.compute(0, array_unit(0), op, 10, sram_bytes=64)
+    assert ends_ns(b, chip(), BOTH, engine) == [100, 110]
+
+
+def test_too_many_pairs_are_refused(monkeypatch):
+    monkeypatch.setattr(analytic, "MOST_PAIRS", 3)
+    b, op = builder()
+    for core in range(1, 5):
+        b.message(0, core, op, 64)
+    with pytest.raises(CapacityError, match=r"each of 4 pairs .* more than 3; use fidelity\.noc"):
+        run(b.build(), chip(), fidelity=NOC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fraction"),
+    [
+        ({}, 1.0),
+        ({"t_refi_ns": 4000, "t_rfc_ns": 400}, 0.9),
+        ({"t_ccd_l_ns": 4}, 0.5),  # a burst of 64 bytes takes 2 ns
+        ({"t_rrd_ns": 40}, 0.8),  # a row of 1,024 bytes takes 32 ns
+        ({"t_faw_ns": 160}, 0.8),
+        ({"banks_per_group": 1, "bank_groups": 1}, 32 / 49),  # tRAS + tRP
+        ({"t_ccd_l_ns": 4, "t_rrd_ns": 40}, 0.5),
+    ],
+)
+def test_what_a_stream_sustains_follows_from_the_timing(changes, fraction):
+    timing = DramTiming(**TIMING.model_dump() | changes)
+    memory = Memory(capacity_gib=1, channels=1, timing=timing)
+    assert sustained_fraction(memory) == pytest.approx(fraction)
+
+
+@pytest.mark.parametrize("hw", ["npu_large_core", "npu_edge_hbm", "tpuv4_like"])
+def test_a_long_stream_sustains_what_the_formula_says(hw):
+    sizes = ["workload.bytes=4194304", "workload.core=0"]
+    run_ = simulate(resolve(load_scenario("memory", [*sizes, *UNBOUND], hw=hw, model=None)))
+    memory = load_hardware(hw).memories[0]
+    share = run_.iterations[0].trace.channels["busy_ps"].max() / run_.makespan_ps
+    if hw == "npu_edge_hbm":
+        return  # one core takes what its link carries, far less than all stacks
+    assert share == pytest.approx(sustained_fraction(memory), rel=0.03)
+
+
+UNBOUND = ["hw.core_groups.0.core.dma.max_outstanding=4096"]
+
+
+def golden(name: str, *overrides: str):
+    hw, model, case = CASES[name]
+    base = "decode" if "workload.batch=3" in case else "quickstart"
+    setup = resolve(load_scenario(base, [*case, *overrides], hw=hw, model=model))
+    return simulate(setup).iterations[0].trace
+
+
+LEVELS = [("analytic", "transaction"), ("transaction", "analytic"), ("analytic", "analytic")]
+
+
+@pytest.mark.parametrize(("memory", "noc"), LEVELS)
+@pytest.mark.parametrize("name", CASES)
+def test_both_engines_give_equal_times(name, memory, noc):
+    levels = [f"fidelity.memory={memory}", f"fidelity.noc={noc}"]
+    fast, simpy = (golden(name, *levels, f"engine={engine}") for engine in ENGINES)
+    for column in ("ready_ps", "start_ps", "end_ps"):
+        assert (getattr(fast, column) == getattr(simpy, column)).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_analytic_noc_is_never_slower_than_the_real_one(name):
+    """No wait, no locks, no header but one, no way longer: messages can only come earlier. (A
+    program may in theory end later when its messages come earlier; these do not.)"""
+    real = json.loads(TABLE.read_text())[name]["makespan_ps"]
+    assert golden(name, "fidelity.noc=analytic").makespan_ps <= real
