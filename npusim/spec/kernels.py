@@ -20,8 +20,9 @@ class Kernels(Spec):
 
     * `memory`, `cache`: names of the memory that holds weights and KV, and of the shared cache.
     * `start_us`: from the end of one kernel to the first loads of the next.
-    * `compute_efficiency_fraction`: sustained part of the matrix rate within a tile;
-      `memory_efficiency_fraction`: what is left of the data rate beyond what timings lose.
+    * `compute_efficiency_fraction`, `attention_efficiency_fraction`: sustained part of the matrix
+      rate within a tile of a product, and of fused attention (its softmax not counted).
+    * `memory_efficiency_fraction`: what is left of the data rate beyond what timings lose.
     * `tiles`: [m, n] of the output tiles tried; the one with the least estimated time is
       taken. `max_split_k`: parts that a tile's k may be cut into, summed by a second kernel.
     * `mma`: [m, n, k] of one matrix instruction; a tile's sides are rounded up to it.
@@ -35,6 +36,7 @@ class Kernels(Spec):
     cache: Name = "l2"
     start_us: NotNegative = 0.0
     compute_efficiency_fraction: Fraction = 1.0
+    attention_efficiency_fraction: Fraction = 1.0
     memory_efficiency_fraction: Fraction = 1.0
     tiles: Annotated[tuple[tuple[TileSide, TileSide], ...], Field(min_length=1)] = ((128, 128),)
     max_split_k: Annotated[StrictInt, Field(ge=1, le=64)] = 1

@@ -1,0 +1,1 @@
+"""An operator graph and a chip whose cores share memory and cache → a Program of kernels."""

@@ -1,0 +1,174 @@
+"""An operator graph and a chip with kernels → a Program: kernel after kernel on all cores.
+
+Assumes that a kernel begins when the one before it has ended on all cores (one stream, no overlap
+of launches), and that of several chips all do what the one that is simulated does.
+"""
+
+from collections.abc import Sequence
+
+import networkx as nx
+import numpy as np
+
+from npusim.cost.interconnect import link_collective_ps
+from npusim.errors import SpecError
+from npusim.graph.ir import Op, ops_in_order
+from npusim.passes.planned import phase_of
+from npusim.passes.shared.chip import Chip, chip_of, sustained
+from npusim.passes.shared.fuse import Group, fuse
+from npusim.passes.shared.kernel_table import Kernel, kernels_of
+from npusim.passes.shared.layout import Layout, layout_of
+from npusim.passes.shared.shard import Collectives, shard
+from npusim.passes.stage import assign_stages
+from npusim.program import NO_UNIT, SYNC, VECTOR_UNIT, Program, ProgramBuilder, check
+from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import Dtypes, Parallel
+from npusim.units import ceil_div, format_bytes, ps_to_cycles
+
+CLOCK_CORE = 0  # whose vector unit counts the start of a kernel and the time of a collective
+
+
+def lower_kernels(
+    graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, dtypes: Dtypes
+) -> Program:
+    """The task streams of one iteration on one chip of `tp` x `pp`.
+
+    Raises SpecError for a mapping that such a chip does not have, CapacityError when weights, KV
+    cache and activations exceed its memory.
+    """
+    _check(hardware, parallel)
+    chip = chip_of(sustained(hardware), dtypes)
+    ops, collectives = shard(ops_in_order(graph), graph, parallel.tp, parallel.ep)
+    groups = fuse(ops, graph, collectives)
+    layout = layout_of(ops, groups, chip, parallel.pp, "raise tp or pp, or use a smaller batch")
+    emitter = _Emitter(chip, layout, hardware, parallel, collectives, phase_of(tuple(ops)))
+    handed = _handed_over(graph, ops, parallel.pp)
+    for group in groups:
+        emitter.group(group)
+        emitter.hand_over(group, handed)
+    program = emitter.builder.build()
+    program.notes += _notes(layout, chip, parallel)
+    program.placed += _placed(layout, chip)
+    check(program)
+    return program
+
+
+def _check(hardware: Hardware, parallel: Parallel) -> None:
+    needed = parallel.tp * parallel.pp * parallel.dp
+    chips = hardware.chips
+    if needed > 1 and chips is None:
+        raise SpecError(f"{hardware.name} has no chips to spread over; tp, pp, dp must be 1")
+    if chips is not None and needed > chips.count:
+        raise SpecError(
+            f"tp x pp x dp takes {needed} chips, {hardware.name} has {chips.count}", "parallel"
+        )
+    if parallel.dp > 1:
+        raise SpecError("a chip with kernels runs one replica; dp must be 1", "parallel.dp")
+    if parallel.micro_batches > 1:
+        raise SpecError(
+            "a chip with kernels runs one batch at a time; micro_batches must be 1",
+            "parallel.micro_batches",
+        )
+
+
+def _handed_over(graph: nx.DiGraph, ops: Sequence[Op], pp: int) -> dict[int, int]:
+    """Elements of the residual stream that go to the next stage behind each stage's last layer."""
+    num_layers = len(graph.graph["layers"])
+    if pp == 1:
+        return {}
+    stages = assign_stages(num_layers, pp)
+    elements = next(op.output_elements for op in ops if op.kind == "embedding")
+    return {stage[-1]: elements for stage in stages[:-1]}
+
+
+def _notes(layout: Layout, chip: Chip, parallel: Parallel) -> list[str]:
+    found = [
+        f"kernels: weights {format_bytes(layout.weight_bytes)} and KV "
+        f"{format_bytes(layout.kv_bytes)} in {chip.hbm.memory.name}"
+    ]
+    if parallel.tp > 1:
+        found.append(f"tp {parallel.tp}: one of {parallel.tp} chips is simulated, all do the same")
+    if parallel.pp > 1:
+        found.append(
+            f"pp {parallel.pp}: the stages follow one another on the chip that is simulated"
+        )
+    return found
+
+
+def _placed(layout: Layout, chip: Chip) -> list[dict]:
+    sizes = {"weights": layout.weight_bytes, "kv": layout.kv_bytes}
+    return [
+        {"tensor": name, "memory": chip.hbm.memory.name, "bytes": size}
+        for name, size in sizes.items()
+    ]
+
+
+class _Emitter:
+    """Appends kernels to a Program; `ends`: the task that the next kernel waits for."""
+
+    def __init__(
+        self,
+        chip: Chip,
+        layout: Layout,
+        hardware: Hardware,
+        parallel: Parallel,
+        collectives: Collectives,
+        phase: str,
+    ) -> None:
+        self.chip, self.layout, self.hardware = chip, layout, hardware
+        self.parallel, self.collectives, self.phase = parallel, collectives, phase
+        self.builder = ProgramBuilder()
+        self.ended: list[int] = []
+
+    def group(self, group: Group) -> None:
+        """The kernels of a group, and the collective behind it."""
+        name = "+".join(op.name.rpartition(".")[2] for op in group.ops)
+        prefix = group.first.name.rpartition(".")[0]
+        for kernel in kernels_of(group, self.chip):
+            label = f"{prefix}.{name}{kernel.suffix}" if prefix else name + kernel.suffix
+            self._kernel(group, kernel, label)
+        last = group.ops[-1]
+        if last.name in self.collectives:
+            op, elements = self.collectives[last.name]
+            self._link(last, op, elements, self.parallel.tp)
+
+    def hand_over(self, group: Group, handed: dict[int, int]) -> None:
+        """A message to the next stage behind the last kernel of a stage's last layer."""
+        for op in group.ops:
+            if op.layer in handed and op.name.endswith("mlp_add"):
+                self._link(op, "point_to_point", handed.pop(op.layer), 2)
+
+    def _kernel(self, group: Group, kernel: Kernel, label: str) -> None:
+        builder, first = self.builder, group.first
+        op = builder.op(label, first.kind, first.layer, self.phase)
+        start = self._clock(op, self.chip.start_cycles)
+        table, begin = kernel.table, len(builder)
+        bases = np.array([*(self._base(b, first) for b in kernel.bases), 0], np.int64)
+        columns = dict(table.columns)
+        columns["address"] = table.columns["address"] + bases[table.slot]
+        columns["op"] = op
+        deps = np.where(table.deps < 0, start, table.deps + begin)
+        builder.extend(columns, table.dep_start, deps)
+        self.ended = [builder.sync(CLOCK_CORE, op, (table.ends + begin).tolist())]
+
+    def _clock(self, op: int, cycles: int) -> int:
+        """A task that lasts `cycles` from the end of the last kernel on."""
+        if not cycles:
+            return self.builder.task(SYNC, CLOCK_CORE, NO_UNIT, op, self.ended)
+        return self.builder.compute(CLOCK_CORE, VECTOR_UNIT, op, cycles, self.ended)
+
+    def _link(self, op: Op, collective: str, elements: int, num_chips: int) -> None:
+        num_bytes = ceil_div(elements * self.chip.activation_bits, 8)
+        assert self.hardware.chips
+        time_ps = link_collective_ps(collective, num_bytes, num_chips, self.hardware.chips)
+        prefix = op.name.rpartition(".")[0]
+        row = self.builder.op(
+            f"{prefix}.{collective}" if prefix else collective, "comm", op.layer, self.phase
+        )
+        self.ended = [self._clock(row, ps_to_cycles(time_ps, self.chip.khz))]
+
+    def _base(self, what: str, op: Op) -> int:
+        if what == "weights":
+            return self.layout.weights.get(op.name, self.layout.activations)
+        if what == "kv":
+            return self.layout.kv.get(op.layer, self.layout.activations)
+        return self.layout.activations
