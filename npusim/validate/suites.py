@@ -35,4 +35,7 @@ SUITES: dict[str, Suite] = {
         "npusim.validate.collectives.suite",
         "on-chip and chip-to-chip collectives against closed forms, ASTRA-sim and A100",
     ),
+    "wormhole": Suite(
+        "npusim.validate.wormhole.suite", "recorded NoC traces against Tenstorrent Wormhole silicon"
+    ),
 }
