@@ -91,7 +91,7 @@ def simulate_both(
     `fidelity.coarse`. Only the first run spends time on lowering. Raises as simulate()."""
     steps, watch = steps_of(setup.scenario.workload), progress or (lambda *_: None)
     programs: dict[Step, Program] = {}
-    runs = []
+    runs: list[Run] = []
     for level in (Fidelity(), setup.scenario.fidelity.coarse):
         one = replace(setup, scenario=setup.scenario.model_copy(update={"fidelity": level}))
         context = Context(one, record_spans and not runs, watch, len(steps), programs)

@@ -16,27 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from npusim.engine.tables import (
-    LOAD,
-    NONE,
-    NUM_NETWORKS,
-    REQUEST_NETWORK,
-    RESPONSE_NETWORK,
-    SEND,
-    STORE,
-    Channels,
-    Tasks,
-    Wiring,
-)
-from npusim.errors import CapacityError
+from npusim.engine.tables import LOAD, STORE, Channels, Tasks, Wiring
+from npusim.machine.analytic_noc import FAR_BYTES, private_links
 from npusim.spec.hardware import DramTiming, Hardware, Memory
 from npusim.spec.scenario import Fidelity
 from npusim.units import cycles_to_ps, ns_to_ps, ps_to_cycles
 
-FAR_BYTES = 1 << 40  # above any transfer: a limit that never cuts one
 PIECES = 16  # of a transfer that passes memory, port and link in turn: 1/16 is not overlapped
-DEEP_PACKETS = 16  # buffers that hold what a core's loads bring before they come in
-MOST_PAIRS = 1 << 15  # a link keeps 8 KiB of counters
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ def coarsen(tables: Tables, hw: Hardware, fidelity: Fidelity) -> Tables:
     if fidelity.memory == "analytic":
         tables = _coarse_memory(tables, hw, whole=_has_whole_transfers(hw, fidelity))
     if fidelity.noc == "analytic":
-        tables = _coarse_noc(tables)
+        tables = replace(tables, wiring=private_links(tables.wiring, tables.tasks))
     if "analytic" in (fidelity.memory, fidelity.noc):
         tables = _free_ports(tables)
     return tables
@@ -95,7 +81,7 @@ def _coarse_memory(tables: Tables, hw: Hardware, whole: bool) -> Tables:
     gb_s = np.array([i.memory.gb_s for i in instances])[owner] / counts[owner]
     rate = _served_gb_s(tables.wiring, instances)[owner] / counts[owner]
     memories = [instances[i].memory for i in owner]
-    changed = {
+    changed: dict[str, Any] = {
         "channels": _servers(wiring, kept, rate, memories),
         "memory_first_channel": first,
         "memory_num_channels": counts,
@@ -170,160 +156,3 @@ def _free_ports(tables: Tables) -> Tables:
         wiring, port_num=np.zeros_like(wiring.port_num), port_den=np.ones_like(wiring.port_den)
     )
     return replace(tables, wiring=free, tasks=replace(tasks, ticks=ticks))
-
-
-@dataclass(frozen=True)
-class _Way:
-    """What packets of a (network, source node, destination node) cross after their injection: ticks
-    in all, the narrowest link's bytes a tick, the last link."""
-
-    ticks: int
-    link_bytes: int
-    last: int
-
-
-def _coarse_noc(tables: Tables) -> Tables:
-    """Node n injects into a router n of its own, from which each of its private links leads to a
-    destination, as long as the way through the NoC and as wide. Those of memory ports lead to a
-    second router of the core, so that all its loads together come in by one link."""
-    wiring = tables.wiring
-    inject, pairs = _injection_links(wiring), _pairs(wiring, tables.tasks)
-    if len(pairs) > MOST_PAIRS:
-        raise CapacityError(
-            f"fidelity.noc analytic needs a link for each of {len(pairs):,} pairs of cores and "
-            f"ports, more than {MOST_PAIRS:,}; use fidelity.noc transaction"
-        )
-    links = _links(wiring, inject, pairs)
-    changed = {
-        **_link_columns(links),
-        **_sources(wiring, inject, num_links=len(links)),
-        "route": _routes(wiring, links),
-        "link_ring": None,
-        "num_vcs": 1,
-        "buffer_packets": max(wiring.buffer_packets, DEEP_PACKETS),
-        "locked": False,
-        "lock_ack": False,
-        "packets_per_message": 1,
-        "max_packet_bytes": FAR_BYTES,
-    }
-    return replace(tables, wiring=replace(wiring, **changed))
-
-
-@dataclass(frozen=True)
-class _Link:
-    """A link of the coarse NoC: a row of the engines' table, and the (router, node) pairs that are
-    routed over it; an injection link has none."""
-
-    network: int
-    num_bytes: int
-    ticks: int
-    name: str
-    to_router: int = NONE
-    to_node: int = NONE
-    routed: tuple[int, int] | None = None
-
-
-def _injection_links(wiring: Wiring) -> dict[tuple[int, int], int]:
-    """(network, node) → the link that the node's packets enter the NoC by."""
-    first, found = wiring.num_links * wiring.num_vcs, {}
-    for network in range(NUM_NETWORKS):
-        for core in range(wiring.num_cores):
-            found[network, core] = int(
-                wiring.source_link[wiring.core_source[core, network, 0] - first]
-            )
-    channels = wiring.channels
-    for node, source in zip(channels.port_node.tolist(), channels.source.tolist(), strict=True):
-        if node != NONE:
-            found[RESPONSE_NETWORK, node] = int(wiring.source_link[source - first])
-    return found
-
-
-def _pairs(wiring: Wiring, tasks: Tasks) -> list[tuple[int, int, int]]:
-    """(network, source node, destination node) of all packets that the tasks can send."""
-    sends = tasks.kind == SEND
-    ends = np.stack([tasks.core[sends], tasks.core[tasks.match[sends]]], axis=1)
-    messages = [(int(a), int(b)) for a, b in np.unique(ends, axis=0)]
-    pairs = {(RESPONSE_NETWORK, a, b) for a, b in messages}
-    if wiring.handshake:
-        pairs |= {(REQUEST_NETWORK, a, b) for a, b in messages}
-        pairs |= {(RESPONSE_NETWORK, b, a) for a, b in messages}
-    moves = (tasks.kind == LOAD) | (tasks.kind == STORE)
-    uses = np.stack([tasks.core[moves], tasks.memory[moves]], axis=1)
-    for core, memory in np.unique(uses, axis=0).tolist():
-        for port in np.unique(wiring.channels.port_node[wiring.channels.memory == memory]).tolist():
-            if port != NONE:
-                pairs |= {(REQUEST_NETWORK, core, port), (RESPONSE_NETWORK, port, core)}
-    return sorted(pairs)
-
-
-def _links(wiring: Wiring, inject: dict, pairs: list) -> list[_Link]:
-    """The injection links in the order of `inject`, then a link for every pair, then one for every
-    core that loads from memory ports. Where a scratchpad's port is slower than a link, the link is
-    as slow."""
-    takes = np.full(wiring.num_nodes, FAR_BYTES)
-    takes[: wiring.num_cores] = np.maximum(1, wiring.port_den // wiring.port_num)
-    links = [
-        _Link(network, min(int(wiring.link_bytes[link]), int(takes[node])),
-              int(wiring.link_ticks[link]), wiring.link_name[link], to_router=node)
-        for (network, node), link in inject.items()
-    ]  # fmt: skip
-    received = {}
-    for network, source, goal in pairs:
-        way = _way(wiring, inject[network, source], goal)
-        width = min(way.link_bytes, int(takes[goal]))
-        end = wiring.link_name[way.last]
-        start = wiring.link_name[inject[network, source]].removesuffix(" in")
-        name = f"{start} to {end.split(' ', 1)[1].removesuffix(' out')}"
-        routed = (source, goal)
-        if goal < wiring.num_cores <= source:
-            second = wiring.num_nodes + goal
-            ticks = max(1, way.ticks - 1)  # the last link takes at least one
-            links.append(_Link(network, width, ticks, name, to_router=second, routed=routed))
-            received[goal] = _Link(network, width, 1, end, to_node=goal, routed=(second, goal))
-        else:
-            links.append(_Link(network, width, way.ticks, name, to_node=goal, routed=routed))
-    return links + list(received.values())
-
-
-def _way(wiring: Wiring, link: int, node: int) -> _Way:
-    """Follows the routes from an injection link to a node."""
-    network, ticks, width = wiring.link_network[link], 0, int(wiring.link_bytes[link])
-    while wiring.link_to_router[link] != NONE:
-        link = wiring.route[network, wiring.link_to_router[link], node]
-        ticks += int(wiring.link_ticks[link])
-        width = min(width, int(wiring.link_bytes[link]))
-    return _Way(ticks, width, int(link))
-
-
-def _link_columns(links: list[_Link]) -> dict[str, Any]:
-    return {
-        "link_network": np.array([link.network for link in links]),
-        "link_bytes": np.array([link.num_bytes for link in links]),
-        "link_ticks": np.array([link.ticks for link in links]),
-        "link_to_router": np.array([link.to_router for link in links]),
-        "link_to_node": np.array([link.to_node for link in links]),
-        "link_name": [link.name for link in links],
-    }
-
-
-def _sources(wiring: Wiring, inject: dict, num_links: int) -> dict[str, Any]:
-    """Source FIFOs, whose ids begin after those of the links, on the renumbered injection links."""
-    number = {link: index for index, link in enumerate(inject.values())}
-    shift = num_links - wiring.num_links * wiring.num_vcs
-    channels = wiring.channels
-    sources = np.where(channels.source == NONE, NONE, channels.source + shift)
-    return {
-        "source_link": np.array([number[link] for link in wiring.source_link.tolist()], np.int32),
-        "core_source": np.where(wiring.core_source == NONE, NONE, wiring.core_source + shift),
-        "channels": replace(channels, source=sources),
-    }
-
-
-def _routes(wiring: Wiring, links: list[_Link]) -> np.ndarray:
-    """[network, router, node] → link; a pair that no task uses has none to be asked for."""
-    routers = wiring.num_nodes + wiring.num_cores
-    routes = np.zeros((NUM_NETWORKS, routers, wiring.num_nodes), np.int32)
-    for index, link in enumerate(links):
-        if link.routed:
-            routes[link.network, *link.routed] = index
-    return routes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from npusim.errors import CapacityError
-from npusim.machine import analytic
+from npusim.machine import analytic_noc
 from npusim.machine.analytic import sustained_fraction
 from npusim.machine.system import run
 from npusim.program import ProgramBuilder, array_unit
@@ -188,6 +188,15 @@ def test_a_crossbar_is_one_hub_in_between(engine):
     assert max(ends_ns(b, hw, NOC, engine)) == 1 + hops + 100 + 1
 
 
+@pytest.mark.parametrize("topology", ["mesh", "torus", "crossbar"])
+@pytest.mark.parametrize("goal", [1, 2, 5, 8])
+def test_a_lone_packet_takes_the_time_of_the_real_noc(topology, goal):
+    b, op = builder()
+    b.message(0, goal, op, 64)  # a tick at either port, two flits
+    hw = chip(topology=topology)
+    assert ends_ns(b, hw, NOC, "fast") == ends_ns(b, hw, Fidelity(), "fast")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_one_sender_sends_one_after_the_other_and_others_do_not_matter(engine):
     b, op = builder()
@@ -220,7 +229,7 @@ def test_a_compute_task_still_needs_what_its_own_bytes_do(engine):
 
 
 def test_too_many_pairs_are_refused(monkeypatch):
-    monkeypatch.setattr(analytic, "MOST_PAIRS", 3)
+    monkeypatch.setattr(analytic_noc, "MOST_PAIRS", 3)
     b, op = builder()
     for core in range(1, 5):
         b.message(0, core, op, 64)
