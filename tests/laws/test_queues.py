@@ -76,7 +76,7 @@ def test_littles_law_on_dma_engines(rng):
         run_reference(wiring, tasks)
     channel = fast.run(wiring, tasks).channel
     phases = sum(channel[f"{name}_ticks"].sum() for name in PHASES)
-    assert areas(counts, 2)[True] == phases
+    assert areas(counts, 2)[1] == phases
 
 
 def channel_waits(ticks, engine, service=SERVICE) -> tuple[np.ndarray, dict]:
