@@ -17,6 +17,7 @@ CHIPS = {
     "npu_group_hbm": (64, 64 * 120, 256),
     "npu_edge_hbm": (64, 4 * 819.2, 96),  # four HBM3 stacks
     "tpuv4_like": (4, 614.4, 32),  # ONNXim: 614 GB/s
+    "wormhole_n150": (72, 288, 12),  # docs.tenstorrent.com
 }
 # part: GB/s of a stack, module or device, and its channels
 PARTS = {
@@ -96,3 +97,13 @@ def test_file_opens_with_its_source(path):
 def test_every_number_of_a_memory_part_has_its_source(name):
     lines = bundled("part")[name].read_text().splitlines()
     assert [line for line in lines if re.search(r"^\w+: [\d.]+ *$", line)] == []
+
+
+def test_wormhole_has_the_rates_of_its_product_page():
+    chip = load_hardware("wormhole_n150")
+    arrays = chip.core(0).arrays
+    tflops = 72 * 2 * arrays.rows * arrays.columns * arrays.count / 1000
+    assert round(tflops) == 74  # FP16
+    assert round(tflops / 72 * arrays.rate["fp8"] * 64) == 262  # FP8 of 64 Tensix
+    assert chip.core(0).scratchpad.capacity_bytes == 1464 * 1024
+    assert chip.noc.link_gb_s == 32
