@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from npusim.errors import SpecError, pick
 
 ENGINES = {"fast": "fast", "simpy": "simpy"}
-FIDELITIES = {"transaction": "transaction"}
+FIDELITIES = {"transaction": "transaction", "analytic": "analytic", "both": "both"}
 
 
 def run(
@@ -36,7 +37,10 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
     engine: Annotated[str | None, typer.Option(help="fast (default) or simpy.")] = None,
     reuse: Annotated[bool, typer.Option("--reuse", help="Simulate equal layers once.")] = False,
-    fidelity: Annotated[str | None, typer.Option(help="Level of detail: transaction.")] = None,
+    fidelity: Annotated[
+        str | None,
+        typer.Option(help="transaction (default), analytic, or both: their error and speed-up."),
+    ] = None,
 ) -> None:
     """Simulate one scenario; without an argument the bundled quickstart.
 
@@ -44,15 +48,14 @@ def run(
     shows the bundled ones. Any key can be replaced, those of the chip too:
     --set workload.prompt_tokens=128 --set hw.noc.link_bytes_per_cycle=64
     """
-    from npusim.report.result import result_dict
     from npusim.spec.load import load_scenario, resolve
 
     check_outputs(out, trace)
     overrides = [*(set_ or []), *_overrides(engine, reuse, fidelity)]
+    _check_levels(fidelity, set_ or [])
     setup = resolve(load_scenario(scenario, overrides, hw=hw, model=model))
     start_s = time.process_time()
-    done = _simulate(setup, record_spans=trace is not None)
-    result = result_dict(setup, done)
+    done, result = _simulate(setup, record_spans=trace is not None, both=fidelity == "both")
     written = _write(setup, done, result, out, trace)
     if json:
         _print_json(result)
@@ -69,8 +72,19 @@ def _overrides(engine: str | None, reuse: bool, fidelity: str | None) -> list[st
         found.append("reuse=true")
     if fidelity is not None:
         level = pick(FIDELITIES, fidelity, "fidelity", "--fidelity")
-        found += [f"fidelity.memory={level}", f"fidelity.noc={level}"]
+        if level != "both":
+            found += [f"fidelity.memory={level}", f"fidelity.noc={level}"]
     return found
+
+
+def _check_levels(fidelity: str | None, overrides: list[str]) -> None:
+    """SpecError for a level of one subsystem beside a level of all; `both` compares with it."""
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        if fidelity in ("transaction", "analytic") and key.partition(".")[0] == "fidelity":
+            raise SpecError(
+                f"{fidelity} is for memory and noc, leave out --set {key}", "--fidelity"
+            )
 
 
 def check_outputs(out: Path | None, trace: Path | None) -> None:
@@ -97,13 +111,38 @@ def _check_writable(folder: Path, option: str) -> None:
         raise SpecError(f"no permission to write in '{existing}'", option)
 
 
-def _simulate(setup: Any, record_spans: bool) -> Any:
-    """simulate() with a word on stderr about what takes long."""
+def _simulate(setup: Any, record_spans: bool, both: bool) -> tuple[Any, dict]:
+    """The run and its result, with a word on stderr about what takes long. `both`: the run with
+    every transaction, compared in its result with the analytic one."""
     from npusim.cli.progress import Progress
-    from npusim.simulate import simulate
+    from npusim.report.fidelity import compare_levels
+    from npusim.report.result import result_dict
+    from npusim.simulate import simulate, simulate_both
 
     with Progress(sys.stderr, setup.scenario.engine) as progress:
-        return simulate(setup, record_spans=record_spans, progress=progress.update)
+        if not both:
+            done = simulate(setup, record_spans=record_spans, progress=progress.update)
+            return done, result_dict(setup, done)
+        _prepare_kernels(setup.scenario.engine)
+        done, coarse = simulate_both(setup, record_spans=record_spans, progress=progress.update)
+    compared = compare_levels(done, coarse, setup.scenario.fidelity.coarse)
+    return done, result_dict(_at_transactions(setup), done) | {"fidelity": compared}
+
+
+def _prepare_kernels(engine: str) -> None:
+    """Compiles or loads the kernels, so that neither run's CPU time has it."""
+    from npusim.cli.progress import announce_compilation
+
+    announce_compilation(engine)
+    if engine == "fast":
+        warm_up()
+
+
+def _at_transactions(setup: Any) -> Any:
+    """The setup of the first of both runs."""
+    from npusim.spec.scenario import Fidelity
+
+    return replace(setup, scenario=setup.scenario.model_copy(update={"fidelity": Fidelity()}))
 
 
 def _write(setup: Any, done: Any, result: dict, out: Path | None, trace: Path | None) -> list[Path]:
@@ -129,11 +168,16 @@ def _print_json(result: dict) -> None:
 
 
 def _print_summary(setup: Any, done: Any, result: dict, written: list[Path], cpu_s: float) -> None:
-    from npusim.cli.render import console, print_summary
+    from npusim.cli.render import console, print_summary, print_table
+    from npusim.report.fidelity import NOTE, fidelity_tables
     from npusim.report.summary import summarize
 
     screen = console()
     print_summary(screen, summarize(setup, done, result))
+    if result["fidelity"]:
+        for table in fidelity_tables(result["fidelity"]):
+            print_table(screen, table)
+        screen.print(f"\n{NOTE}", markup=False)
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in done.cpu_s.items())
     screen.print(f"\nCPU {cpu_s:.2f} s ({phases})", style="dim", markup=False)
     for path in written:

@@ -23,7 +23,8 @@ LINK_FACTS = ("network", "gb_s")
 
 
 def result_dict(setup: "Setup", run: Run) -> dict[str, Any]:
-    """The result of a run; the same input gives the same dict. Keys: schema.RESULT_KEYS."""
+    """The result of a run; the same input gives the same dict. Keys: schema.RESULT_KEYS. What
+    report/fidelity.py finds goes into `fidelity`."""
     by_trace = stalls_by_trace(run)
     stall_ps = run_stalls(run, by_trace)
     uses = operators(run, by_trace)
@@ -42,6 +43,7 @@ def result_dict(setup: "Setup", run: Run) -> dict[str, Any]:
         "per_link": _per_link(run),
         "counters": {k: int(v) for k, v in sorted(trace.counters.items())},
         "placed": trace.program.placed,
+        "fidelity": None,
         "notes": notes(run),
         "checks": checks(setup, run, stall_ps),
     }

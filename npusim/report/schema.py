@@ -84,8 +84,39 @@ RESULT_KEYS = {
     **_under("per_link[]", SIMULATED | LINK_KEYS),
     "counters": "other counts of the machine in the last iteration",
     "placed": "what the memory plan of the last iteration put where",
+    "fidelity": "null, or with --fidelity both what the analytic level gives: FIDELITY_KEYS",
     "notes": "what was chosen automatically, replicated, spilled or reused",
     "checks": "conservation checks",
     **_under("checks[]", CHECK_KEYS),
 }
-OPEN_KEYS = ("scenario", "hardware", "model", "counters", "placed", "iterations[].reuse")
+OPEN_KEYS = (
+    "scenario",
+    "hardware",
+    "model",
+    "counters",
+    "placed",
+    "iterations[].reuse",
+    "fidelity",
+)
+
+LEVEL_KEYS = {
+    "transaction_ps": "at the transaction level",
+    "analytic_ps": "at the analytic level",
+    "error_fraction": "analytic_ps / transaction_ps - 1",
+}
+FIDELITY_KEYS = {
+    "memory": "level of the memory in the analytic run",
+    "noc": "level of the NoC in the analytic run",
+    **LEVEL_KEYS,
+    "preparation_cpu_s": "CPU seconds of graphs and lowering, which both runs share; measured",
+    "transaction_cpu_s": "CPU seconds of the simulation with every transaction; measured",
+    "analytic_cpu_s": "CPU seconds of the analytic simulation; measured",
+    "simulation_speed_up": "transaction_cpu_s / analytic_cpu_s",
+    "speed_up": "the same with preparation_cpu_s added to both",
+    "iterations": "iterations in order",
+    **_under("iterations[]", {"label": "what the iteration computes"} | LEVEL_KEYS),
+    "per_kind": "core time by kind of operator, over cores; the largest difference first",
+    **_under("per_kind[]", {"kind": "kind of operator"} | LEVEL_KEYS),
+    "per_kind[].cause": "the cause of time that differs most",
+    "per_kind[].cause_ps": "by how much",
+}
