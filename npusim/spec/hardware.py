@@ -37,8 +37,8 @@ __all__ = [
 class Mesh(Spec):
     """Rows × columns of cores; on a mesh or torus each has a router."""
 
-    rows: Annotated[StrictInt, Field(ge=1, le=64)]
-    columns: Annotated[StrictInt, Field(ge=1, le=64)]
+    rows: Annotated[StrictInt, Field(ge=1, le=128)]
+    columns: Annotated[StrictInt, Field(ge=1, le=128)]
 
     @property
     def num_cores(self) -> int:

@@ -76,7 +76,7 @@ TYPES = [
 RANGES = [
     ("rows: 2,", "rows: -2,", "2: mesh.rows must be at least 1, not -2"),
     ("rows: 2,", "rows: 0,", "2: mesh.rows must be at least 1, not 0"),
-    ("rows: 2,", "rows: 1e9,", "2: mesh.rows must be at most 64, not 1000000000"),
+    ("rows: 2,", "rows: 1e9,", "2: mesh.rows must be at most 128, not 1000000000"),
     (
         CORE,
         "clock_mhz: 0.0001\n      arrays",

@@ -1,0 +1,52 @@
+"""Chips of the GPU kind: they load with their published sums, and bad kernels are refused."""
+
+import pytest
+
+from npusim.cost.roofline import peak_gflop_s
+from npusim.errors import SpecError
+from npusim.spec.load import bundled, load_hardware
+
+# name: SMs, dense bf16 TFLOPS, 8-bit TFLOPS, GB/s of HBM or GDDR, its GiB, L2 MiB (data sheets)
+GPUS = {
+    "a100_sxm_80": (108, 312, 624, 2039, 80, 40),
+    "a100_sxm_40": (108, 312, 624, 1555, 40, 40),
+    "h100_sxm": (132, 989, 1979, 3350, 80, 50),
+    "h200_sxm": (132, 989, 1979, 4800, 131.3, 50),
+    "l40s": (142, 362, 724, 864, 44.99, 96),
+    "rtx_6000_pro": (188, 468, 936, 1792, 95.59, 128),
+}
+
+
+def test_every_chip_with_kernels_is_listed_here():
+    assert {name for name in bundled("hardware") if load_hardware(name).kernels} == set(GPUS)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_chip_has_the_published_sums(name):
+    chip = load_hardware(name)
+    num_sms, tflops, int8_tops, gb_s, gib, l2_mib = GPUS[name]
+    core, arrays = chip.core(0), chip.core(0).arrays
+    by_name = {i.memory.name: i.memory for i in chip.memory_instances()}
+    assert chip.mesh.num_cores == num_sms
+    for rate, published in ((1.0, tflops), (arrays.rate["int8"], int8_tops)):
+        peak = peak_gflop_s(arrays.rows, arrays.columns, core.clock_mhz, rate=rate) * num_sms
+        assert peak / 1000 == pytest.approx(published, rel=0.001)
+    assert by_name["hbm"].gb_s == pytest.approx(gb_s)
+    assert by_name["hbm"].capacity_gib == gib
+    assert by_name["l2"].capacity_bytes == l2_mib << 20
+    assert by_name["l2"].timing.t_rcd_ns == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("kernels.cache", "l3", "must name one of the memories, not 'l3'"),
+        ("kernels.cache", "hbm", "must differ from memory, not 'hbm'"),
+        ("kernels.compute_efficiency_fraction", 1.5, "must be at most 1"),
+        ("kernels.tiles", [], "kernels.tiles must have at least 1 item"),
+        ("memories.1.cores_per_instance", 54, "a memory that all cores share, not 'l2'"),
+    ],
+)
+def test_kernels_that_contradict_the_chip_are_refused(key, value, text):
+    with pytest.raises(SpecError, match=text):
+        load_hardware("a100_sxm_80", {key: value})
