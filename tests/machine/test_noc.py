@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from noc_chips import ENGINES, chip, messages
 
+from npusim.errors import SpecError
 from npusim.machine.system import build_wiring, run
 from npusim.program import ProgramBuilder
+from npusim.spec.load import load_hardware
 
 
 def test_a_crossbar_has_a_link_in_and_out_for_each_node_and_one_hub():
@@ -53,3 +55,36 @@ def test_a_crossbar_is_quick_to_build_for_a_chip_like_a_gpu():
     wiring = build_wiring(chip(rows=9, columns=12, ports=40, channels=80))
     assert wiring.route.shape == (2, 1, 148)
     assert np.unique(wiring.route).size == 2 * 148
+
+
+@pytest.mark.parametrize(
+    ("name", "noc", "text"),
+    [
+        (
+            "npu_edge_hbm",
+            {"topology": "crossbar"},
+            "memories.0.ports.0.at has no meaning on a crossbar; give a number of ports",
+        ),
+        ("npu_edge_hbm", {"one_way": True}, "noc.one_way needs topology: torus, not mesh"),
+        (
+            "npu_edge_hbm",
+            {"topology": "torrus"},
+            "noc.topology must be one of mesh, torus, crossbar, not 'torrus'; "
+            "did you mean 'torus'?",
+        ),
+        (
+            "wormhole_n150",
+            {"topology": "crossbar"},
+            "noc.one_way needs topology: torus, not crossbar",
+        ),
+        (
+            "wormhole_n150",
+            {"virtual_channels": 1},
+            "noc.buffer_packets must be at least 2 on a torus with one virtual channel",
+        ),
+    ],
+)
+def test_a_topology_that_does_not_fit_is_refused_in_one_line(name, noc, text):
+    with pytest.raises(SpecError) as caught:
+        load_hardware(name, {"noc": noc})
+    assert caught.value.message == text
