@@ -11,6 +11,7 @@ give 24 GB/s each (ISA), and software reads each through a tile of its own.
 
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,6 +41,7 @@ PACKET_BYTES = 128  # Assumes that a buffer is taken and freed in pieces of 4 fl
 TICKS_PER_CYCLE = 16  # so that rounding up a piece's time costs 1 % at most
 UNITS_PER_BYTE = 160  # 0.1 byte a cycle is then a unit a tick: rates are whole
 
+Numbers = TypeVar("Numbers", int, np.ndarray)
 Step = tuple[int, int]
 STEPS: tuple[dict[str, Step], ...] = (
     {"east": (0, 1), "south": (1, 0)},
@@ -47,8 +49,8 @@ STEPS: tuple[dict[str, Step], ...] = (
 )  # by NoC, in the order in which a packet takes them
 
 
-def niu(noc: int, tile: int) -> int:
-    """The engine's number of a tile's NIU, and of the router beside it."""
+def niu(noc: Numbers, tile: Numbers) -> Numbers:
+    """The engine's number of a tile's NIU, and of the router beside it; one or an array (n,)."""
     return noc * NUM_TILES + tile
 
 
