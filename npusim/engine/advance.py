@@ -1,9 +1,11 @@
 """The loop of the fast engine: tick after tick, phase after phase."""
 
+import numpy as np
+
 from npusim.engine import layout as at
 from npusim.engine.dram import serve_channel, touch_channel
 from npusim.engine.kernel import entry, kernel
-from npusim.engine.network import arbitrate, tail_left
+from npusim.engine.network import arbitrate, give_slots_back, tail_left
 from npusim.engine.ports import no_longer_under_way, packet_event, run_port
 from npusim.engine.queues import compute_over, run_queue, timer_over
 from npusim.engine.record import flush_all
@@ -87,6 +89,14 @@ def _phases_b_to_f(A, spans):
     A[at.N_CHANNELS] = 0
 
 
+@kernel
+def _following_tick(A):
+    """The next tick in which something happens; −1 when nothing will."""
+    if A[at.BEGUN] == 0:
+        return np.int64(0)
+    return A[at.NOW] + 1 if A[at.N_SLOTS] > 0 else next_tick(A)
+
+
 @entry
 def advance(A, spans, limit):
     """Runs all ticks up to and including `limit`; returns DONE, STUCK (no event is left but tasks
@@ -95,14 +105,15 @@ def advance(A, spans, limit):
     while True:
         if A[at.KEEP_SPANS] == 1 and spans.shape[0] - A[at.NUM_SPANS] < most_spans:
             return SPANS_FULL
-        tick = next_tick(A) if A[at.BEGUN] == 1 else 0
+        tick = _following_tick(A)
         if tick < 0:
             break
         if tick > limit:
             return LIMIT
         A[at.NOW] = tick
+        slots = give_slots_back(A)
         count = _phase_a(A, tick)
-        if count > 0:
+        if count + slots > 0:
             A[at.EVENTS] += count
             _phases_b_to_f(A, spans)
     if A[at.KEEP_SPANS] == 1:

@@ -95,6 +95,7 @@ def _reserve(space: _Space, w: Wiring, t: Tasks) -> dict[str, int]:
         "work_ports": (w.num_cores, 1),
         "work_acks": (t.num_queues, 1),
         "work_links": (w.num_links, 1),
+        "work_slots": (w.num_links, 1),
         "work_channels": (len(w.channels), 1),
         "queue_tasks": (len(t.queue_tasks), 1),
         "link_bins": (w.num_links, NUM_BINS),
@@ -129,7 +130,8 @@ def _fill_globals(words, w: Wiring, t: Tasks, base, span_room) -> None:
         at.ROUTE: base["route"], at.SUCCESSORS: base["successors"], at.NUM_LINKS: w.num_links,
         at.NUM_CHANNELS: len(w.channels), at.NUM_TASKS: len(t), at.W_QUEUES: base["work_queues"],
         at.W_PORTS: base["work_ports"], at.W_ACKS: base["work_acks"],
-        at.W_LINKS: base["work_links"], at.W_CHANNELS: base["work_channels"],
+        at.W_LINKS: base["work_links"], at.W_SLOTS: base["work_slots"],
+        at.W_CHANNELS: base["work_channels"],
     }  # fmt: skip
     for place, value in values.items():
         words[place] = value

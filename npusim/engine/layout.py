@@ -24,7 +24,8 @@ WHEEL_SLOTS = 4096
     # acknowledges that wait from before
     SPLIT_VCS, LOCKS_STOP_ALL, UNLOCKED, N_OLD_ACKS,
     MIXED_WIDTHS,  # links differ in width
-) = range(50)  # fmt: skip
+    N_SLOTS, W_SLOTS,  # FIFOs that get a slot back in the next tick
+) = range(52)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS
 HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64

@@ -201,6 +201,9 @@ def _grant(A, spans, link, fifo, down):
     A[link + at.L_LAST] = fifo
     A[link + at.L_FROM] = fifo
     A[link + at.L_PACKET] = packet
+    if _drains_as_it_fills(A, link, fifo):
+        A[A[at.W_SLOTS] + A[at.N_SLOTS]] = fifo
+        A[at.N_SLOTS] += 1
     A[fifo + at.F_STREAMING] = 1
     A[fifo + at.F_FIRST] = A[packet + at.P_NEXT]
     schedule(A, link, at.TAIL_LEFT, now + flits)
@@ -213,6 +216,29 @@ def _grant(A, spans, link, fifo, down):
         A[link + at.L_EJECT_FREE] -= 1  # a memory port's is not looked at
         A[packet + at.P_FIFO] = link  # where the ejection slot is given back
         schedule(A, packet, at.AT_NODE, now + A[link + at.L_TICKS] + flits)
+
+
+@kernel
+def _drains_as_it_fills(A, link, fifo):
+    """Whether a packet that leaves a FIFO makes room as fast as the next one can come."""
+    up = A[fifo + at.F_UP_LINK]
+    return up != at.NIL and A[link + at.L_WIDTH] >= A[up + at.L_WIDTH]
+
+
+@kernel
+def give_slots_back(A):
+    """Phase A: slots whose packets began to leave in the tick before are free. How many were."""
+    count = A[at.N_SLOTS]
+    for i in range(count):
+        _free_slot(A, A[A[at.W_SLOTS] + i])
+    A[at.N_SLOTS] = 0
+    return count
+
+
+@kernel
+def _free_slot(A, fifo):
+    A[fifo + at.F_FREE] += 1
+    touch_link(A, A[fifo + at.F_UP_LINK])
 
 
 @kernel
@@ -245,9 +271,8 @@ def tail_left(A, link):
         release(A, link)
     fifo = A[link + at.L_FROM]
     A[fifo + at.F_STREAMING] = 0
-    if A[fifo + at.F_UP_LINK] != at.NIL:
-        A[fifo + at.F_FREE] += 1
-        touch_link(A, A[fifo + at.F_UP_LINK])
+    if A[fifo + at.F_UP_LINK] != at.NIL and not _drains_as_it_fills(A, link, fifo):
+        _free_slot(A, fifo)
     if A[fifo + at.F_FIRST] != at.NIL:
         _make_wish(A, fifo)
 

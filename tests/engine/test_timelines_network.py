@@ -106,6 +106,19 @@ def test_credits_hold_back_the_packet_for_which_there_is_no_slot(run, slots, wai
     assert out.end[send] == 1 + 4 * 3
 
 
+def test_a_slot_is_free_a_tick_after_its_packet_begins_to_leave(run):
+    """With one slot a FIFO, packets of 3 flits: the first is granted links at 1, 3, 5, the second
+    wants them when its tail has left, at 4, 6, 8, and waits only where that is the way out."""
+    s = Stream()
+    _, recv = s.message(0, 2, 128)
+    wiring = chip(1, 3, buffer_packets=1, packets_per_message=2)
+    out = run(wiring, s.build())
+    waits = dict(zip(wiring.link_name, out.link["wait_ticks"], strict=True))
+    written = 7 + 2 + 3 + 1
+    assert {name for name, ticks in waits.items() if ticks} == {"n1 out 2"}
+    assert out.end[recv] == written + 2 + 3 + 1  # there is one ejection slot
+
+
 def test_port_serves_one_after_the_other(run):
     s = Stream()
     sends = [s.message(0, 1, 64, engine=e)[0] for e in (0, 1)]

@@ -31,6 +31,7 @@ class Link:
         self.to_router = int(wiring.link_to_router[row])
         self.to_core = 0 <= int(wiring.link_to_node[row]) < wiring.num_cores
         self.name = wiring.link_name[row]
+        self.width = int(wiring.link_bytes[row])
         self.ring = NONE if wiring.link_ring is None else int(wiring.link_ring[row])
         self.downstream: list[Fifo] = []
         self.free_ejections = wiring.buffer_packets * wiring.num_vcs
@@ -99,6 +100,8 @@ class Link:
         self._count(packet, flits, now - fifo.wish_tick)
         if fifo.feeder is None:
             clock.fire(packet.left, now + flits, Phase.EVENTS)
+        else:
+            clock.start(self._free_slot(fifo, fifo.feeder, flits))
         if self.to_router != NONE:
             held_back = max(0, flits - self._fabric.ahead(self.to_router, packet).flits(packet))
             clock.start(self._move_head(packet, self._ticks + held_back))
@@ -110,7 +113,7 @@ class Link:
 
     def flits(self, packet: Packet) -> int:
         """Ticks that a packet keeps the link busy."""
-        return max(1, ceil_div(packet.wire_bytes, int(self._wiring.link_bytes[self.row])))
+        return max(1, ceil_div(packet.wire_bytes, self.width))
 
     @property
     def _ticks(self) -> int:
@@ -124,14 +127,17 @@ class Link:
         yield self._clock.after(ticks)
         self._fabric.enter(fifo, packet)
 
+    def _free_slot(self, fifo: Fifo, feeder: "Link", flits: int) -> Steps:
+        """A slot is free as soon as its packet leaves, if the next cannot come any faster."""
+        yield self._clock.after(1 if self.width >= feeder.width else flits)
+        assert fifo.free is not None
+        fifo.free += 1
+        feeder.look()
+
     def _tail_left(self, fifo: Fifo) -> None:
         fifo.packets.popleft()
         if self.lock.tail_left():
             self._fabric.unlocked()
-        if fifo.feeder is not None:
-            assert fifo.free is not None
-            fifo.free += 1
-            fifo.feeder.look()
         if fifo.packets:
             self._fabric.wish(fifo)
 
