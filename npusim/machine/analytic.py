@@ -8,7 +8,7 @@ Both engines run these tables by the same rules; only what they hold is coarser.
   messages never wait for one another, but where one sender injects them; no locks. What a core
   loads from edge memory comes in one after the other, as its DMA engines ask for it.
 * A transfer is one unit (a few, from edge memory), a message one packet. Assumes that DMA engines
-  have enough units in flight, and that a scratchpad's port bounds a stream's rate, unshared.
+  have enough units in flight; a scratchpad's port bounds what they take and slows its arrays.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from npusim.engine.tables import LOAD, STORE, Channels, Tasks, Wiring
+from npusim.engine.tables import COMPUTE, LOAD, RECV, SEND, STORE, Channels, Tasks, Wiring
 from npusim.machine.analytic_noc import FAR_BYTES, private_links
 from npusim.spec.hardware import DramTiming, Hardware, Memory
 from npusim.spec.scenario import Fidelity
 from npusim.units import cycles_to_ps, ns_to_ps, ps_to_cycles
 
+TINY = 1e-6  # of a tick: what rounding of fractions may not turn into a tick
 PIECES = 16  # of a transfer that passes memory, port and link in turn: 1/16 is not overlapped
 
 
@@ -148,11 +149,59 @@ def _whole_transfers(tasks: Tasks, num_ports: np.ndarray, interleave: np.ndarray
 
 
 def _free_ports(tables: Tables) -> Tables:
-    """COMPUTE takes what its own bytes need of its port; beyond that ports cost a tick a unit."""
+    """Ports as bounds: COMPUTE has of its core's port what transfers leave of it, and transfers
+    cost a tick a unit there. Assumes that transfers spread evenly over the core's busiest time."""
     wiring, tasks = tables.wiring, tables.tasks
-    num, den = wiring.port_num[tasks.core], wiring.port_den[tasks.core]
-    ticks = np.where(tasks.ticks > 0, np.maximum(tasks.ticks, -(-tasks.bytes * num // den)), 0)
+    ratio = wiring.port_num / wiring.port_den
+    left = np.maximum(1 - _transfer_share(wiring, tasks) * ratio, TINY)
+    own = np.ceil(tasks.bytes * (ratio / left)[tasks.core] - TINY).astype(np.int64)
     free = replace(
         wiring, port_num=np.zeros_like(wiring.port_num), port_den=np.ones_like(wiring.port_den)
     )
+    ticks = np.where(tasks.kind == COMPUTE, np.maximum(tasks.ticks, own), 0)
     return replace(tables, wiring=free, tasks=replace(tasks, ticks=ticks))
+
+
+def _transfer_share(wiring: Wiring, tasks: Tasks) -> np.ndarray:
+    """By core: bytes that transfers move at the port in a tick of the core's busiest time: of its
+    fullest unit, of its memory, of its links or of the port itself."""
+
+    def by_core(chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.bincount(tasks.core[chosen], values[chosen], wiring.num_cores)
+
+    moves = (tasks.kind == LOAD) | (tasks.kind == STORE)
+    sent, received = (by_core(tasks.kind == kind, tasks.bytes) for kind in (SEND, RECV))
+    transfers = by_core(moves, tasks.bytes) + sent + received
+    link_bytes = wiring.link_bytes[wiring.source_link[0]]
+    busiest = np.maximum.reduce(
+        [
+            _unit_ticks(wiring, tasks),
+            _memory_ticks(wiring, tasks, moves),
+            np.maximum(sent, received) / link_bytes,
+            (transfers + by_core(tasks.kind == COMPUTE, tasks.bytes))
+            * wiring.port_num
+            / wiring.port_den,
+        ]
+    )
+    return transfers / np.maximum(busiest, 1)
+
+
+def _unit_ticks(wiring: Wiring, tasks: Tasks) -> np.ndarray:
+    """By core: COMPUTE ticks of its fullest unit, each at least what its bytes need."""
+    computes = np.flatnonzero(tasks.kind == COMPUTE)
+    num, den = (ratio[tasks.core[computes]] for ratio in (wiring.port_num, wiring.port_den))
+    ticks = np.maximum(tasks.ticks[computes], -(-tasks.bytes[computes] * num // den))
+    units = np.bincount(tasks.queue[computes], ticks, tasks.num_queues)
+    fullest = np.zeros(wiring.num_cores)
+    np.maximum.at(fullest, tasks.queue_core, units)
+    return fullest
+
+
+def _memory_ticks(wiring: Wiring, tasks: Tasks, moves: np.ndarray) -> np.ndarray:
+    """By core: what the busiest memory that it uses takes to serve everybody."""
+    memory, count = tasks.memory[moves], len(wiring.memory_first_channel)
+    mb_s = np.bincount(wiring.channels.memory, wiring.channels.mb_s, count)
+    served = np.bincount(memory, tasks.bytes[moves], count) * wiring.khz / np.maximum(mb_s, 1) / 1e3
+    busiest = np.zeros(wiring.num_cores)
+    np.maximum.at(busiest, tasks.core[moves], served[memory])
+    return busiest
