@@ -7,7 +7,7 @@ step lengthened by the wire time of prompt-sized messages ("as released").
 """
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from show import Line, Report, Table, Verdict, crossing, lines_figure, main, published, tokens
 from study import CHIP_A, CHIP_B, HEAD_DIM, MODELS, block, chip, generate, mapping, ms, run, spills
@@ -186,8 +186,8 @@ def _why_switch(results: Results, c: str, m: str, lengths, at: dict) -> str:
     lost = (OUTPUT_TOKENS - 1) * (grid.step - k.step)
     gained = k.prefill - grid.prefill
     text = (
-        f"at {middle:,} tokens 2-D gains {gained:+.1f} ms in the prefill and loses {lost:.1f} ms in "
-        f"19 decode steps ({grid.step:.2f} ms each, K {k.step:.2f}): it rotates weights for one row"
+        f"at {middle:,} tokens 2-D gains {gained:+.1f} ms in the prefill and loses {lost:.1f} ms "
+        f"in 19 decode steps ({grid.step:.2f} ms each, K {k.step:.2f}): weights rotate for a row"
     )
     if at["released"] is not None and (at["total"] is None or at["released"] < at["total"]):
         text += "; messages as long as the prompt's in decode move the switch down"
@@ -204,7 +204,7 @@ def _shapes(results: Results, c: str, m: str, lengths) -> list[Verdict]:
             found[b],
             found[b].prefill / found[a].prefill,
         )
-        for a, b in zip(lengths, lengths[1:], strict=False)
+        for a, b in pairwise(lengths)
     ]
     fitting = [ratio / factor for factor, case, ratio in growth if not case.spilled]
     spilling = [ratio / factor for factor, case, ratio in growth if case.spilled]
