@@ -196,9 +196,9 @@ def _conclusion(probes: dict) -> str:
     return (
         "- So a lock of the acknowledge's way makes the published gap: flows whose data and\n"
         "  acknowledge ways cross take turns. Hops and shared bandwidth do not: no data link is\n"
-        "  shared inside a group. The released program as run shows a far smaller gap (above), and\n"
-        "  only where the last table differs: ranks of one row share a host port; at TP 16 ring and\n"
-        "  linear have as many ranks a row, and the program finds no gap there either."
+        "  shared inside a group. The released program as run shows a far smaller gap (above),\n"
+        "  and only where the last table differs: ranks of one row share a host port; at TP 16\n"
+        "  ring and linear have as many ranks a row, and it finds no gap there either."
     )
 
 
