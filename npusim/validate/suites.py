@@ -38,4 +38,8 @@ SUITES: dict[str, Suite] = {
     "wormhole": Suite(
         "npusim.validate.wormhole.suite", "recorded NoC traces against Tenstorrent Wormhole silicon"
     ),
+    "levels": Suite(
+        "npusim.validate.levels.suite",
+        "analytic memory and NoC against every transaction: error and speed-up",
+    ),
 }
