@@ -78,6 +78,37 @@ def as_markdown(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+OVERVIEW = "| what | against | cases | mean | mean \\|error\\| | worst | goals reached |"
+
+
+def as_overview(record: Record) -> str:
+    """The families of a suite with the same reference as one row, for the top README; rows that a
+    constant was fitted on are left out."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for name, row in record.items():
+        if "report" in row:
+            groups.setdefault((name.split("/")[0], row["reference"]), []).append(row)
+    lines = [OVERVIEW, "|---" * 7 + "|"]
+    for (suite, reference), rows in groups.items():
+        cells = [suite, reference.replace("|", "\\|"), *_merged(rows), _goals_reached(rows)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _merged(rows: list[dict[str, Any]]) -> list[str]:
+    """Number of cases, mean, mean absolute and worst error over several families."""
+    errors = [row["report"] for row in rows]
+    n = sum(e["n"] for e in errors)
+    bias, mape = (sum(e["n"] * e[measure] for e in errors) / n for measure in ("bias", "mape"))
+    worst = max((e["worst"] for e in errors), key=abs)
+    return [str(n), _percent(bias), _percent(mape)[1:], _percent(worst)]
+
+
+def _goals_reached(rows: list[dict[str, Any]]) -> str:
+    goals = [_goal(row["goal"], row["report"])[1] for row in rows if row["goal"]]
+    return f"{goals.count('reached')} of {len(goals)}" if goals else ""
+
+
 def as_json(families: list[Family], level: str, departures: list[str]) -> dict[str, Any]:
     """Everything, for regression use: errors of each family and all its comparisons."""
     return {
