@@ -82,12 +82,12 @@ class Block:
 
 
 def split_of(work: Attention, chip: Chip) -> int:
-    """Parts into which contexts are cut: enough for two tiles a core."""
+    """Parts into which contexts are cut: as many as give no core more than two tiles."""
     if not all(_is_one_tile(work, new, chip) for new, _, _ in work.slices):
         return 1
     tiles = len(work.slices) * work.kv_heads
     longest = max(rows for _, rows, _ in work.slices)
-    return max(1, min(ceil_div(2 * chip.num_cores, tiles), longest // PART_ROWS))
+    return max(1, min(2 * chip.num_cores // tiles, longest // PART_ROWS))
 
 
 def _is_one_tile(work: Attention, new: int, chip: Chip) -> bool:

@@ -66,15 +66,17 @@ def _band(product: Product, rows: int, chip: Chip) -> int:
 
 
 def estimated_cycles(product: Product, cut: Cut, chip: Chip) -> float:
-    """Cycles by the slowest of matrix units, ports, cache and memory; and the second kernel that
-    sums the parts of k."""
+    """Cycles by the slowest of matrix units, ports, cache and memory, a tile's first load and last
+    compute, which nothing hides, and the second kernel that sums the parts of k."""
     tiles_m = sum(ceil_div(m, cut.rows) for m in product.groups)
     tiles = tiles_m * ceil_div(product.n, cut.columns) * cut.split
     waves, depth = ceil_div(tiles, chip.num_cores), ceil_div(product.k, cut.split)
     bits = cut.rows * chip.activation_bits + cut.columns * chip.weight_bits
     panels = depth * bits // 8
-    computed = waves * chip.gemm_cycles(cut.rows, depth, cut.columns)
-    ported = waves * panels / chip.port_bytes
+    tile_cycles = chip.gemm_cycles(cut.rows, depth, cut.columns)
+    computed, ported = waves * tile_cycles, waves * panels / chip.port_bytes
+    chunks = max(1, min(MAX_CHUNKS, ceil_div(panels, chip.chunk_bytes)))
+    hidden_by_none = (tile_cycles + panels / chip.port_bytes) / chunks
     cached = tiles * panels / chip.bytes_per_cycle(chip.cache)
     bands = max(1, ceil_div(ceil_div(max(product.groups), cut.rows), cut.band))
     weights = bands * len(product.groups) * product.k * product.n * chip.weight_bits / 8
@@ -82,7 +84,8 @@ def estimated_cycles(product: Product, cut: Cut, chip: Chip) -> float:
         0 if product.input_cached else sum(product.groups) * product.k * chip.activation_bits / 8
     )
     loaded = (weights + inputs) / chip.bytes_per_cycle(chip.hbm)
-    return max(computed, ported, cached, loaded) + _merge_cycles(product, cut, chip)
+    slowest = max(computed, ported, cached, loaded)
+    return slowest + hidden_by_none + _merge_cycles(product, cut, chip)
 
 
 def _merge_cycles(product: Product, cut: Cut, chip: Chip) -> float:
