@@ -20,7 +20,7 @@ BANDWIDTH_GAIN = {"4B": (0.98, 1.02), "32B": (1.3, 1.5)}  # target 9
 
 @dataclass(frozen=True)
 class Found:
-    """`total_s` of the answer; `loaded_fraction`: weights read in a decode step over all weights."""
+    """`total_s` of the answer; `loaded_fraction` of the weights is read in a decode step."""
 
     total_s: float
     loaded_fraction: float

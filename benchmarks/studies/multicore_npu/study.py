@@ -95,8 +95,9 @@ def prefill(prompt_tokens: int) -> list[str]:
     return [f"workload={{kind: llm, phase: prefill, batch: 1, prompt_tokens: {prompt_tokens}}}"]
 
 
-def decode(context_tokens: int) -> list[str]:
-    return [f"workload={{kind: llm, phase: decode, batch: 1, context_tokens: {context_tokens}}}"]
+def decode(context_tokens: int, batch: int = 1) -> list[str]:
+    lengths = [f"workload.context_tokens={context_tokens}", f"workload.batch={batch}"]
+    return ["workload.phase=decode", *lengths]
 
 
 def run(overrides: list[str], model: str = "4B") -> Run:
