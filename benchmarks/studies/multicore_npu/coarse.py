@@ -36,7 +36,7 @@ def _llm(work: list[str], **settings: int) -> list[str]:
 
 
 def _access(pattern: str, request_bytes: int) -> list[str]:
-    work = f"{{kind: memory, pattern: {pattern}, bytes: 1048576, request_bytes: {request_bytes}}}"
+    work = f"{{kind: memory, pattern: {pattern}, bytes: 4194304, request_bytes: {request_bytes}}}"
     return [*chip(), *INT8, f"workload={work}"]
 
 
@@ -54,7 +54,7 @@ CASES = {
     "prefill 1,024, array 32": ("compute", _llm(prefill(1024), array=32)),
     "prefill 512, HBM 480": ("compute", _llm(prefill(512), array=64, hbm_gb_s=480)),
 }
-QUICK = ("decode, HBM 30", "reads of 256 B, random", "prefill 256, array 64")
+QUICK = ("decode, HBM 30", "reads of 4 KiB, strided", "prefill 256, array 64")
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def _memory_bound(found: dict[str, Found]) -> Verdict:
 
 def _why_memory(errors: dict[str, float]) -> str:
     return (
-        "the analytic level takes what a stream sustains with these timings, and weights and KV are "
-        f"streams; the largest error is {max(errors.values(), key=abs):+.1%}"
+        "the analytic level takes what a stream sustains with these timings, and weights and KV "
+        f"are streams; the largest error is {max(errors.values(), key=abs):+.1%}"
     )
 
 
@@ -207,8 +207,8 @@ def _speed(found: dict[str, Found]) -> Verdict:
 
 def _why_speed() -> str:
     return (
-        "compiled kernels serve a burst in well under a microsecond, so tables, tasks and messages, "
-        "which coarse memory keeps, are most of the time in both"
+        "compiled kernels serve a burst in well under a microsecond, so tables, tasks and "
+        "messages, which coarse memory keeps, are most of the time in both"
     )
 
 
@@ -230,20 +230,20 @@ def _congestion(slowed: dict[str, tuple[float, float]]) -> list[Verdict]:
 
 def _figure(found: dict[str, Found]):
     names = list(found)
-    percent = [100 * found[n].error["memory"] for n in names]
-    gains = [found[n].gain["memory"] for n in names]
     rows = published("coarse")
     cases = [f"published {r['case']}, {r['bound']}" for r in rows]
-    panels = {
-        "latency error of coarse memory, %": [
-            Line("npusim", names, percent, 0),
-            Line("published", cases, [float(r["latency_error_percent"]) for r in rows], 1, True),
-        ],
-        "gain in run time": [
-            Line("npusim", names, gains, 0),
-            Line("published", cases, [float(r["run_time_gain"]) for r in rows], 1, True),
-        ],
+    ours = {
+        "latency error of coarse memory, %": [100 * found[n].error["memory"] for n in names],
+        "gain in run time": [found[n].gain["memory"] for n in names],
     }
+    columns = ("latency_error_percent", "run_time_gain")
+    panels = {}
+    for (title, values), column in zip(ours.items(), columns, strict=True):
+        theirs = [float(r[column]) for r in rows]
+        panels[title] = [
+            Line("npusim", names, values, 0, joined=False),
+            Line("published", cases, theirs, 1, dash=True, joined=False),
+        ]
     return lines_figure("Coarse memory against transactions", panels, "", "", log="")
 
 

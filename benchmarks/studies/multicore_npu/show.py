@@ -38,13 +38,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve of a plot; `dash` marks what is published, lines of one `color` belong together."""
+    """A curve of a plot; `dash` marks what is published, lines of one `color` belong together.
+    `joined` false: points only, for cases that have no order."""
 
     name: str
     x: Sequence[object]
     y: Sequence[float]
     color: int = 0
     dash: bool = False
+    joined: bool = True
 
 
 @dataclass
@@ -147,7 +149,8 @@ def lines_figure(
             shown.add(line.name)
             figure.add_trace(trace, **where)
         kinds = {axis: "log" if axis in log else "-" for axis in "xy"}
-        figure.update_xaxes(title=x_title, type=kinds["x"], **where)
+        ticks = list(lines[0].x) if "x" in log else None
+        figure.update_xaxes(title=x_title, type=kinds["x"], tickvals=ticks, **where)
         figure.update_yaxes(title=y_title, type=kinds["y"], **where)
     figure.update_layout(title=title, template="plotly_white", height=420 * rows)
     return figure

@@ -50,7 +50,7 @@ def study(quick: bool) -> Report:
         report.tables.append(_table(results, c, m, lengths))
         report.verdicts += _orders(results, c, m, lengths)
         report.verdicts += _shapes(results, c, m, lengths)
-    report.notes.append(LEGEND)
+    report.notes += [LEGEND, *(_distance(results, c, models, lengths) for c in chips)]
     panels = {f"{m}, chip {c}": _lines(results, c, m, lengths) for c, m in product(chips, models)}
     report.figure = lines_figure("20 tokens out, TP 4 x PP 16", panels, "prompt tokens", "ms")
     return report
@@ -118,6 +118,22 @@ def _published(model: str, mark: str, chip_name: str, prompt_tokens: int) -> str
         ):
             return f"{row['k_ms']} / {row['mn_ms']} / {row['mnk_ms']}"
     return "-"
+
+
+def _distance(results: Results, c: str, models, lengths) -> str:
+    """How far the published bars are from what a chip gives; the figure does not name its chip."""
+    rows = [r for r in published("strategies") if r["mark"] == "fig" and r["model"] in models]
+    rows = [r for r in rows if int(r["tokens"]) in lengths]
+    far = {}
+    for what in ("total", "released"):
+        errors = [
+            getattr(results[c, r["model"], p, int(r["tokens"])], what) / float(r[f"{p}_ms"]) - 1
+            for r in rows
+            for p in PARTITIONS
+        ]
+        far[what] = sum(map(abs, errors)) / len(errors)
+    text = ", ".join(f"{what} {error:.0%}" for what, error in far.items())
+    return f"chip {c} against the figure, mean absolute difference of {3 * len(rows)} bars: {text}"
 
 
 def _series(results: Results, c: str, m: str, p: str, lengths, what: str) -> list[float]:
