@@ -19,13 +19,13 @@ LAYERS = 2
 
 def _prefill(hw: str, model: str, tokens: int, tp: int, layers: int = LAYERS) -> Case:
     keys = (f"workload.prompt_tokens={tokens}", f"parallel.tp={tp}")
-    name = f"{hw}, {model}, prefill {tokens}, tp {tp}"
+    name = f"{hw}, {layers} layers of {model}, prefill {tokens}, tp {tp}"
     return Case(name, "quickstart", hw, model, (*keys, f"model.num_hidden_layers={layers}"))
 
 
 def _decode(hw: str, model: str, batch: int, context: int, tp: int, layers: int = LAYERS) -> Case:
     keys = (f"workload.batch={batch}", f"workload.context_tokens={context}", f"parallel.tp={tp}")
-    name = f"{hw}, {model}, decode {batch} x {context}, tp {tp}"
+    name = f"{hw}, {layers} layers of {model}, decode {batch} x {context}, tp {tp}"
     return Case(name, "decode", hw, model, (*keys, f"model.num_hidden_layers={layers}"))
 
 
@@ -41,11 +41,12 @@ def _collective(hw: str, op: str, num_bytes: int) -> Case:
     return Case(f"{hw}, {op} of {num_bytes >> 10} KiB", "collective", hw, None, values)
 
 
+# Compute-bound: cores compute more than twice as long as they wait for memory.
 COMPUTE_BOUND = (
     _prefill("npu_large_core", "llama-3.1-8b", 1024, 16),
     _prefill("npu_group_hbm", "qwen3-4b", 512, 16),
-    _prefill("npu_small_core", "qwen3-4b", 512, 16),
-    _prefill("npu_edge_hbm", "qwen3-4b", 512, 16),
+    _prefill("npu_small_core", "qwen3-4b", 1024, 16),
+    _prefill("npu_edge_hbm", "llama-3.1-8b", 1024, 16, layers=1),
     _prefill("tpuv4_like", "llama-3.1-8b", 512, 4),
 )
 COMPUTE_BOUND_FULL = (
@@ -53,21 +54,23 @@ COMPUTE_BOUND_FULL = (
     _prefill("npu_large_core", "llama-3.1-8b", 2048, 16, layers=4),
     _prefill("npu_group_hbm", "llama-3.1-8b", 1024, 16, layers=4),
     _prefill("npu_edge_hbm", "llama-3.1-8b", 1024, 16, layers=4),
-    _prefill("tpuv4_like", "gpt-3-175b", 256, 4),
+    _prefill("tpuv4_like", "qwen3-32b", 512, 4),
 )
+# Memory-bound: they wait for memory longer than they compute. (Layers that fit the scratchpads
+# would need no memory.)
 MEMORY_BOUND = (
     _decode("npu_large_core", "llama-3.1-8b", 8, 1024, 16),
-    _decode("npu_large_core", "qwen3-4b", 1, 512, 64),
+    _decode("npu_large_core", "llama-3.1-8b", 1, 512, 64, layers=6),
     _decode("npu_group_hbm", "llama-3.1-8b", 8, 1024, 16),
-    _decode("npu_small_core", "qwen3-4b", 4, 1024, 64),
+    _decode("npu_small_core", "qwen3-32b", 4, 1024, 64),
     _decode("npu_edge_hbm", "qwen3-4b", 8, 1024, 16),
     _decode("tpuv4_like", "llama-3.1-8b", 8, 1024, 4),
 )
 MEMORY_BOUND_FULL = (
-    _decode("npu_large_core", "llama-3.1-8b", 8, 2048, 64, layers=4),
-    _decode("npu_large_core", "qwen3-32b", 16, 1024, 64),
+    _decode("npu_large_core", "llama-3.1-8b", 8, 2048, 64, layers=8),
+    _decode("npu_large_core", "qwen3-32b", 16, 1024, 64, layers=4),
     _decode("npu_group_hbm", "qwen3-32b", 4, 4096, 16),
-    _decode("npu_edge_hbm", "llama-3.1-8b", 8, 1024, 64, layers=4),
+    _decode("npu_edge_hbm", "llama-3.1-8b", 8, 1024, 64, layers=6),
     _decode("tpuv4_like", "llama-3.1-8b", 32, 2048, 4, layers=4),
 )
 ACCESSES = tuple(
