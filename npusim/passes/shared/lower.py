@@ -1,10 +1,10 @@
 """An operator graph and a chip with kernels → a Program: kernel after kernel on all cores.
 
 Assumes that a kernel begins when the one before it has ended on all cores (one stream, no overlap
-of launches), and that of several chips all do what the one that is simulated does.
+of launches), and that of several chips all do what the one that is simulated does. Pipeline stages
+are simulated one after the other on that chip; micro-batches behind the first add the time of a
+longest stage each (GPipe, arXiv 1811.06965), which is exact for stages of equal time.
 """
-
-from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
@@ -18,6 +18,7 @@ from npusim.passes.shared.fuse import Group, fuse
 from npusim.passes.shared.kernel_table import Kernel, kernels_of
 from npusim.passes.shared.layout import Layout, layout_of
 from npusim.passes.shared.shard import Collectives, shard
+from npusim.passes.split import micro_batches
 from npusim.passes.stage import assign_stages
 from npusim.program import NO_UNIT, SYNC, VECTOR_UNIT, Program, ProgramBuilder, check
 from npusim.spec.hardware import Hardware
@@ -37,19 +38,54 @@ def lower_kernels(
     """
     _check(hardware, parallel)
     chip = chip_of(sustained(hardware), dtypes)
-    ops, collectives = shard(ops_in_order(graph), graph, parallel.tp, parallel.ep)
-    groups = fuse(ops, graph, collectives)
-    layout = layout_of(ops, groups, chip, parallel.pp, "raise tp or pp, or use a smaller batch")
-    emitter = _Emitter(chip, layout, hardware, parallel, collectives, phase_of(tuple(ops)))
-    handed = _handed_over(graph, ops, parallel.pp)
-    for group in groups:
-        emitter.group(group)
-        emitter.hand_over(group, handed)
+    whole = _Work(graph, parallel)
+    layout = layout_of(
+        whole.ops, whole.groups, chip, parallel.pp, "raise tp or pp, or use a smaller batch"
+    )
+    emitter = _Emitter(chip, layout, hardware, parallel.tp, phase_of(tuple(whole.ops)))
+    for index, part in enumerate(micro_batches(graph, parallel.micro_batches)):
+        work = whole if part is graph else _Work(part, parallel)
+        handed = work.handed_over(parallel.pp)
+        for group in work.groups if not index else work.slowest_stage(parallel.pp):
+            emitter.group(group, work.collectives)
+            emitter.hand_over(group, handed if not index else {})
     program = emitter.builder.build()
     program.notes += _notes(layout, chip, parallel)
     program.placed += _placed(layout, chip)
     check(program)
     return program
+
+
+class _Work:
+    """One micro-batch on one chip of a tensor-parallel group: its ops, collectives and kernels."""
+
+    def __init__(self, graph: nx.DiGraph, parallel: Parallel) -> None:
+        ops = ops_in_order(graph)
+        self.ops, self.collectives = shard(ops, graph, parallel.tp, parallel.ep)
+        self.groups = fuse(self.ops, graph, self.collectives)
+        self.num_layers = len(graph.graph["layers"])
+
+    def handed_over(self, pp: int) -> dict[int, int]:
+        """Elements of the residual stream that leave a stage, by its last layer."""
+        if pp == 1:
+            return {}
+        stages = assign_stages(self.num_layers, pp)
+        elements = next(op.output_elements for op in self.ops if op.kind == "embedding")
+        return {stage[-1]: elements for stage in stages[:-1]}
+
+    def slowest_stage(self, pp: int) -> list[Group]:
+        """The groups of a longest stage, of several the last, which has the LM head."""
+        if pp == 1:
+            return self.groups
+        stages = assign_stages(self.num_layers, pp)
+        longest = max(stages, key=lambda stage: (len(stage), stage.start))
+        head = longest == stages[-1]
+        first = next(i for i, g in enumerate(self.groups) if g.first.layer in longest)
+        return [
+            group
+            for i, group in enumerate(self.groups)
+            if group.first.layer in longest or (head and i > first and group.first.layer < 0)
+        ]
 
 
 def _check(hardware: Hardware, parallel: Parallel) -> None:
@@ -63,21 +99,6 @@ def _check(hardware: Hardware, parallel: Parallel) -> None:
         )
     if parallel.dp > 1:
         raise SpecError("a chip with kernels runs one replica; dp must be 1", "parallel.dp")
-    if parallel.micro_batches > 1:
-        raise SpecError(
-            "a chip with kernels runs one batch at a time; micro_batches must be 1",
-            "parallel.micro_batches",
-        )
-
-
-def _handed_over(graph: nx.DiGraph, ops: Sequence[Op], pp: int) -> dict[int, int]:
-    """Elements of the residual stream that go to the next stage behind each stage's last layer."""
-    num_layers = len(graph.graph["layers"])
-    if pp == 1:
-        return {}
-    stages = assign_stages(num_layers, pp)
-    elements = next(op.output_elements for op in ops if op.kind == "embedding")
-    return {stage[-1]: elements for stage in stages[:-1]}
 
 
 def _notes(layout: Layout, chip: Chip, parallel: Parallel) -> list[str]:
@@ -89,7 +110,8 @@ def _notes(layout: Layout, chip: Chip, parallel: Parallel) -> list[str]:
         found.append(f"tp {parallel.tp}: one of {parallel.tp} chips is simulated, all do the same")
     if parallel.pp > 1:
         found.append(
-            f"pp {parallel.pp}: the stages follow one another on the chip that is simulated"
+            f"pp {parallel.pp}: the first micro-batch passes all stages in turn, the others "
+            f"follow at the pace of a longest stage; all are simulated on one chip"
         )
     return found
 
@@ -105,21 +127,13 @@ def _placed(layout: Layout, chip: Chip) -> list[dict]:
 class _Emitter:
     """Appends kernels to a Program; `ends`: the task that the next kernel waits for."""
 
-    def __init__(
-        self,
-        chip: Chip,
-        layout: Layout,
-        hardware: Hardware,
-        parallel: Parallel,
-        collectives: Collectives,
-        phase: str,
-    ) -> None:
+    def __init__(self, chip: Chip, layout: Layout, hardware: Hardware, tp: int, phase: str) -> None:
         self.chip, self.layout, self.hardware = chip, layout, hardware
-        self.parallel, self.collectives, self.phase = parallel, collectives, phase
+        self.tp, self.phase = tp, phase
         self.builder = ProgramBuilder()
         self.ended: list[int] = []
 
-    def group(self, group: Group) -> None:
+    def group(self, group: Group, collectives: Collectives) -> None:
         """The kernels of a group, and the collective behind it."""
         name = "+".join(op.name.rpartition(".")[2] for op in group.ops)
         prefix = group.first.name.rpartition(".")[0]
@@ -127,9 +141,9 @@ class _Emitter:
             label = f"{prefix}.{name}{kernel.suffix}" if prefix else name + kernel.suffix
             self._kernel(group, kernel, label)
         last = group.ops[-1]
-        if last.name in self.collectives:
-            op, elements = self.collectives[last.name]
-            self._link(last, op, elements, self.parallel.tp)
+        if last.name in collectives:
+            op, elements = collectives[last.name]
+            self._link(last, op, elements, self.tp)
 
     def hand_over(self, group: Group, handed: dict[int, int]) -> None:
         """A message to the next stage behind the last kernel of a stage's last layer."""

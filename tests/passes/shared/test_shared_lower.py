@@ -113,6 +113,16 @@ def test_stages_hand_over_the_residual_stream():
     assert [op.layer for op in program.ops if "point_to_point" in op.name] == [0]
 
 
+def test_micro_batches_follow_at_the_pace_of_a_longest_stage():
+    model = load_model("llama-3.1-8b", {"num_hidden_layers": 5})  # stages of 1, 2, 1 and 1 layers
+    program = lowered(model, prefill(2, 128), Parallel(pp=4, micro_batches=2))
+    layers = [op.layer for op in program.ops if op.name.endswith("down")]
+    assert layers == [0, 1, 2, 3, 4, 1, 2]
+    assert [op.name for op in program.ops].count("lm_head") == 1
+    two = lowered(model, prefill(2, 128), Parallel(micro_batches=2))
+    assert two.flops.sum() == lowered(model, prefill(2, 128)).flops.sum()
+
+
 def test_kernels_follow_one_another():
     program = lowered(LLAMA, decode(2, 100))
     hardware = sustained(A100)
