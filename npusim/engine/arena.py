@@ -6,6 +6,7 @@ import numpy as np
 
 from npusim.engine import layout as at
 from npusim.engine.tables import NONE, NUM_BINS, NUM_NETWORKS, Tasks, Wiring
+from npusim.units import cycles_to_ps
 
 NIL = at.NIL
 LINE_WORDS = 8  # int64 words of a cache line
@@ -58,7 +59,7 @@ def build(w: Wiring, t: Tasks, span_room: int = 0) -> Arena:
     _fill_globals(words, w, t, base, span_room)
     _fill_links(view("links"), w, base)
     _fill_fifos(view("fifos"), w, base)
-    _fill_channels(view("channels"), view("banks"), w, base)
+    _fill_channels(view("channels"), view("banks"), view("groups"), w, base)
     _fill_cores(view("cores"), w, base)
     _fill_memories(view("memories"), w, base)
     view("route")[:, 0] = base["links"] + w.route.reshape(-1).astype(np.int64) * at.L_SIZE
@@ -86,6 +87,8 @@ def _reserve(space: _Space, w: Wiring, t: Tasks) -> dict[str, int]:
         "fifos": (w.num_fifos, at.F_SIZE),
         "channels": (len(w.channels), at.K_SIZE),
         "banks": (int(w.channels.num_banks.sum()), at.B_SIZE),
+        "groups": (int(w.channels.num_groups.sum()), at.G_SIZE),
+        "ahead": (int(w.channels.window.sum()), 1),
         "queues": (t.num_queues, at.Q_SIZE),
         "cores": (w.num_cores, at.C_SIZE),
         "memories": (len(w.memory_first_channel), at.M_SIZE),
@@ -168,24 +171,40 @@ def _fill_fifos(fifos, w: Wiring, base) -> None:
     fifos[inner:, at.F_OUT_LINK] = _offsets(base["links"], w.source_link, at.L_SIZE)
 
 
-def _fill_channels(channels, banks, w: Wiring, base) -> None:
+def _fill_channels(channels, banks, groups, w: Wiring, base) -> None:
     c = w.channels
     for place, name in enumerate(at.TIMINGS, start=at.K_TRCD):
         channels[:, place] = getattr(c, name)
     first_bank = np.cumsum(c.num_banks) - c.num_banks
+    first_group = np.cumsum(c.num_groups) - c.num_groups
+    spread = np.where(c.block_bytes > 0, 2, 1)
     values = {
         at.K_NODE: c.port_node, at.K_SOURCE: _offsets(base["fifos"], c.source, at.F_SIZE),
-        at.K_WINDOW: c.window, at.K_NUM_BANKS: c.num_banks,
-        at.K_BANKS: base["banks"] + first_bank * at.B_SIZE, at.K_REQUEST_TICKS: c.request_ticks,
+        at.K_WINDOW: c.window, at.K_NUM_SETS: c.num_banks // spread, at.K_SPREAD: spread,
+        at.K_NUM_BANKS: c.num_banks, at.K_BANKS: base["banks"] + first_bank * at.B_SIZE,
+        at.K_BLOCK_BURSTS: c.block_bytes // c.burst_bytes, at.K_REQUEST_TICKS: c.request_ticks,
         at.K_RESPONSE_TICKS: c.response_ticks, at.K_MB_S: c.mb_s,
-        at.K_BURST_BYTES: c.burst_bytes, at.K_ROW_BYTES: c.row_bytes, at.K_FIRST: NIL,
+        at.K_BURST_PS: -(-c.burst_bytes * 1_000_000 // c.mb_s),
+        at.K_BURST_BYTES: c.burst_bytes, at.K_RUN_BYTES: c.row_bytes * spread, at.K_FIRST: NIL,
         at.K_LAST: NIL, at.K_OPEN: 1, at.K_DIRECTION: NIL, at.K_OLDEST: NIL,
         at.K_BINS: base["channel_bins"] + np.arange(len(c)) * NUM_BINS,
-        at.K_NEXT_REFRESH: c.t_refi, at.K_LAST_READY: NIL, at.K_SPAN_TASK: NIL,
+        at.K_LEAD: c.t_rp + c.t_rcd + c.t_cl + cycles_to_ps(1, w.khz),
+        at.K_AHEAD: base["ahead"] + np.cumsum(c.window) - c.window, at.K_NEXT_REFRESH: c.t_refi,
+        at.K_LAST_READY: NIL, at.K_SPAN_TASK: NIL,
     }  # fmt: skip
     for place, value in values.items():
         channels[:, place] = value
+    channels[:, at.K_ACTS : at.K_ACTS + 4] = at.LONG_AGO
     banks[:, at.B_ROW] = NIL
+    banks[:, at.B_GROUP] = base["groups"] + (
+        np.repeat(first_group, c.num_banks) + _groups_of_banks(c)) * at.G_SIZE  # fmt: skip
+    groups[:, [at.G_ACT, at.G_WRITTEN]] = at.LONG_AGO
+
+
+def _groups_of_banks(c) -> np.ndarray:
+    """Bank group of every bank of every channel, counted within its channel: neighbours differ."""
+    first = np.repeat(np.cumsum(c.num_banks) - c.num_banks, c.num_banks)
+    return (np.arange(len(first)) - first) % np.repeat(c.num_groups, c.num_banks)
 
 
 def _fill_cores(cores, w: Wiring, base) -> None:

@@ -1,20 +1,28 @@
 """DRAM channels: which waiting unit is served next and when its data is over (phase F)."""
 
-import numpy as np
-
 from npusim.engine import layout as at
+from npusim.engine.dram_rows import (
+    NEVER,
+    direction_of,
+    first_ready,
+    is_hit,
+    latency,
+    locate,
+    serve,
+)
 from npusim.engine.kernel import kernel
 from npusim.engine.record import channel_span, reach
-from npusim.engine.wheel import ceil_div, cycles_to_ps, ps_to_cycles, schedule
+from npusim.engine.wheel import MASK, cancel, cycles_to_ps, ps_to_cycles, schedule
 
-READ, WRITE = 0, 1
-NEVER = 1 << 62
+# Added to the rank of a unit whose bank is not free yet, and of one that needs the bus turned.
+BLOCKED, TURNED = 1 << 59, 1 << 60
+CLOSED, OPEN, WAITING = range(3)  # K_OPEN; WAITING: for a bank, or for a unit that can go at once
 
 
 @kernel
 def touch_channel(A, channel):
     """Lets a channel decide in phase F of this tick, if it is open and has a unit waiting."""
-    can_pick = A[channel + at.K_OPEN] == 1 and A[channel + at.K_FIRST] != at.NIL
+    can_pick = A[channel + at.K_OPEN] != CLOSED and A[channel + at.K_FIRST] != at.NIL
     if can_pick and A[channel + at.K_TOUCHED] == 0:
         A[channel + at.K_TOUCHED] = 1
         A[A[at.W_CHANNELS] + A[at.N_CHANNELS]] = channel
@@ -25,11 +33,9 @@ def touch_channel(A, channel):
 def join_queue(A, packet):
     """Phase A: a unit reaches its channel's queue, kept in order of (tick, key)."""
     channel, now, key = A[packet + at.P_CHANNEL], A[at.NOW], A[packet + at.P_KEY]
-    row = A[packet + at.P_ADDRESS] // A[channel + at.K_ROW_BYTES]
     A[packet + at.P_TICK] = now
     A[channel + at.K_SUM_REQUEST] += now - A[packet + at.P_SINCE]
-    A[packet + at.P_ROW] = row // A[channel + at.K_NUM_BANKS]
-    A[packet + at.P_BANK] = row % A[channel + at.K_NUM_BANKS]
+    locate(A, channel, packet)
     before = A[channel + at.K_LAST]
     while before != at.NIL and A[before + at.P_TICK] == now and A[before + at.P_KEY] > key:
         before = A[before + at.P_PREV]
@@ -65,180 +71,130 @@ def _leave_queue(A, channel, packet):
 
 
 @kernel
-def _direction(A, packet):
-    return WRITE if A[packet + at.P_KIND] == at.STORE_DATA else READ
+def _wants_bank_of(A, channel, packet, other):
+    """Whether two units begin in the same set of banks."""
+    size = A[channel + at.K_SPREAD] * at.B_SIZE
+    banks = A[channel + at.K_BANKS]
+    return (A[packet + at.P_BANK] - banks) // size == (A[other + at.P_BANK] - banks) // size
 
 
 @kernel
-def _is_hit(A, channel, packet):
-    bank = A[channel + at.K_BANKS] + A[packet + at.P_BANK] * at.B_SIZE
-    return A[bank + at.B_ROW] == A[packet + at.P_ROW]
+def _rank(A, channel, packet, now):
+    """Less is better: no turn of the bus, then a bank that is free, then early data."""
+    direction = direction_of(A, packet)
+    rank = max(A[channel + at.K_BUS_FREE], first_ready(A, channel, packet, now, direction))
+    if not is_hit(A, packet) and A[A[packet + at.P_BANK] + at.B_FREE] > now:
+        rank += BLOCKED
+    if direction != A[channel + at.K_DIRECTION]:
+        rank += TURNED
+    return rank
 
 
 @kernel
-def _first_start(A, channel, packet, now):
-    """When the first data of a unit could start; tRRD, tFAW and refresh are not looked at."""
-    bank = A[channel + at.K_BANKS] + A[packet + at.P_BANK] * at.B_SIZE
-    if A[bank + at.B_ROW] == A[packet + at.P_ROW]:
-        column = max(now, A[bank + at.B_COLUMN_OK])
-    elif A[bank + at.B_ROW] == at.NIL:
-        column = max(now, A[bank + at.B_ACT_OK]) + A[channel + at.K_TRCD]
-    else:
-        precharge = max(now, A[bank + at.B_PRECHARGE_OK])
-        column = precharge + A[channel + at.K_TRP] + A[channel + at.K_TRCD]
-    direction = _direction(A, packet)
-    latency = A[channel + at.K_TCWL] if direction == WRITE else A[channel + at.K_TCL]
-    bus = A[channel + at.K_BUS_FREE] + _turnaround(A, channel, direction)
-    return max(bus, column + latency)
-
-
-@kernel
-def _pick(A, channel, now):
-    """The unit among the oldest `window` whose data could start first, at a tie a row hit; the
-    oldest once passed over that often."""
+def _pick(A, channel, room, now):
+    """The best unit among the oldest `room`. Once the oldest has been passed over `window` times it
+    is taken; only while its bank is not free, one that neither wants it nor turns the bus."""
     oldest = A[channel + at.K_FIRST]
     if A[channel + at.K_OLDEST] != oldest:
         A[channel + at.K_OLDEST] = oldest
         A[channel + at.K_PASSED] = 0
-    if A[channel + at.K_PASSED] >= A[channel + at.K_WINDOW]:
-        return oldest
+    overdue = A[channel + at.K_PASSED] >= A[channel + at.K_WINDOW]
     best, best_rank, packet = oldest, NEVER, oldest
-    at_once = 2 * A[channel + at.K_BUS_FREE]  # a hit that the bus need not wait for
-    for _ in range(A[channel + at.K_WINDOW]):
-        rank = 2 * _first_start(A, channel, packet, now) + (0 if _is_hit(A, channel, packet) else 1)
+    at_once = A[channel + at.K_BUS_FREE]
+    for _ in range(room):
+        rank = _rank(A, channel, packet, now)
+        if overdue and packet == oldest:
+            if rank < BLOCKED or rank >= TURNED:
+                return oldest
+        elif overdue and (rank >= TURNED or _wants_bank_of(A, channel, packet, oldest)):
+            rank = NEVER
         if rank < best_rank:
             best, best_rank = packet, rank
         packet = A[packet + at.P_NEXT]
         if best_rank == at_once or packet == at.NIL:
             break
-    return best
+    return best if overdue and best == oldest else _first_to_hit(A, channel, room, best)
 
 
 @kernel
-def _refresh(A, channel, now):
-    """All-bank refreshes that fell due up to `now`, as one step."""
-    interval = A[channel + at.K_TREFI]
-    count = 1 + (now - A[channel + at.K_NEXT_REFRESH]) // interval
-    due = A[channel + at.K_NEXT_REFRESH] + (count - 1) * interval
-    end = max(due, A[channel + at.K_BUS_FREE]) + A[channel + at.K_TRFC]
-    bank = A[channel + at.K_BANKS]
-    for _ in range(A[channel + at.K_NUM_BANKS]):
-        A[bank + at.B_ROW] = at.NIL
-        A[bank + at.B_ACT_OK] = end
-        bank += at.B_SIZE
-    A[channel + at.K_BUS_FREE] = max(A[channel + at.K_BUS_FREE], end)
-    A[channel + at.K_NEXT_REFRESH] += count * interval
+def _first_to_hit(A, channel, room, packet):
+    """The unit itself, or the oldest of those that want the row that it would close."""
+    bank, other, direction = A[packet + at.P_BANK], A[channel + at.K_FIRST], direction_of(A, packet)
+    if A[bank + at.B_ROW] == A[packet + at.P_ROW] or A[bank + at.B_ROW] == at.NIL:
+        return packet
+    for _ in range(room):
+        if other == at.NIL:
+            break
+        same_way = direction_of(A, other) == direction
+        if A[other + at.P_BANK] == bank and A[other + at.P_ROW] == A[bank + at.B_ROW] and same_way:
+            return other
+        other = A[other + at.P_NEXT]
+    return packet
 
 
 @kernel
-def _activate(A, channel, bank, row, now):
-    """Opens a row; the ACT obeys tRP, tRAS, tWR, tRRD and tFAW."""
-    if A[bank + at.B_ROW] != at.NIL:
-        act = max(now, A[bank + at.B_PRECHARGE_OK]) + A[channel + at.K_TRP]
-    else:
-        act = max(now, A[bank + at.B_ACT_OK])
-    count = A[channel + at.K_NUM_ACTS]
-    if count > 0:
-        act = max(act, A[channel + at.K_ACTS + ((count - 1) & 3)] + A[channel + at.K_TRRD])
-    if count > 3:
-        act = max(act, A[channel + at.K_ACTS + (count & 3)] + A[channel + at.K_TFAW])
-    A[channel + at.K_ACTS + (count & 3)] = act
-    A[channel + at.K_NUM_ACTS] = count + 1
-    A[bank + at.B_ROW] = row
-    A[bank + at.B_COLUMN_OK] = act + A[channel + at.K_TRCD]
-    A[bank + at.B_PRECHARGE_OK] = act + A[channel + at.K_TRAS]
+def _room(A, channel, now):
+    """Units that may be looked at: `window` less those that were picked ahead of their time."""
+    ring, window = A[channel + at.K_AHEAD], A[channel + at.K_WINDOW]
+    while A[channel + at.K_NUM_AHEAD] > 0 and A[ring + A[channel + at.K_FIRST_AHEAD]] <= now:
+        A[channel + at.K_NUM_AHEAD] -= 1
+        A[channel + at.K_FIRST_AHEAD] += 1
+        if A[channel + at.K_FIRST_AHEAD] == window:
+            A[channel + at.K_FIRST_AHEAD] = 0
+    return window - A[channel + at.K_NUM_AHEAD]
 
 
 @kernel
-def _data_ps(A, channel, accesses):
-    """Time that `accesses` bursts of one row take on the bus."""
-    size, mb_s = A[channel + at.K_BURST_BYTES], A[channel + at.K_MB_S]
-    data = ceil_div(accesses * size * 1_000_000, mb_s)
-    burst = ceil_div(size * 1_000_000, mb_s)
-    if A[channel + at.K_TCCD_L] > burst:
-        data = max(data, (accesses - 1) * A[channel + at.K_TCCD_L] + burst)
-    return data
+def _hold_place(A, channel, begin):
+    """A unit that was picked ahead of its first column command keeps its place until then."""
+    last = A[channel + at.K_FIRST_AHEAD] + A[channel + at.K_NUM_AHEAD]
+    if last >= A[channel + at.K_WINDOW]:
+        last -= A[channel + at.K_WINDOW]
+    A[A[channel + at.K_AHEAD] + last] = begin
+    A[channel + at.K_NUM_AHEAD] += 1
 
 
 @kernel
-def _turnaround(A, channel, direction):
-    if A[channel + at.K_DIRECTION] == at.NIL or A[channel + at.K_DIRECTION] == direction:
-        return 0
-    if direction == WRITE:
-        return A[channel + at.K_TRTW]
-    return A[channel + at.K_TWTR] + A[channel + at.K_TCL]
-
-
-@kernel
-def _prepare_ps(A, channel):
-    return A[channel + at.K_TRP] + A[channel + at.K_TRCD] + A[channel + at.K_TCL]
-
-
-@kernel
-def _serve_row(A, channel, row, accesses, direction, now):
-    """One row run from `now` on; returns the start of its data on the bus."""
-    if A[channel + at.K_TREFI] > 0 and now >= A[channel + at.K_NEXT_REFRESH]:
-        _refresh(A, channel, now)
-    bank = A[channel + at.K_BANKS] + (row % A[channel + at.K_NUM_BANKS]) * at.B_SIZE
-    row_in_bank = row // A[channel + at.K_NUM_BANKS]
-    A[channel + at.K_HITS] += accesses
-    if A[bank + at.B_ROW] != row_in_bank:
-        _activate(A, channel, bank, row_in_bank, now)
-        A[channel + at.K_MISSES] += 1
-        A[channel + at.K_HITS] -= 1
-    latency = A[channel + at.K_TCWL] if direction == WRITE else A[channel + at.K_TCL]
-    column = max(now, A[bank + at.B_COLUMN_OK]) + latency
-    start = max(A[channel + at.K_BUS_FREE] + _turnaround(A, channel, direction), column)
-    end = start + _data_ps(A, channel, accesses)
-    recovery = A[channel + at.K_TWR] if direction == WRITE else 0
-    A[bank + at.B_PRECHARGE_OK] = max(A[bank + at.B_PRECHARGE_OK], end + recovery)
-    A[channel + at.K_BUS_FREE] = end
-    A[channel + at.K_DIRECTION] = direction
-    A[channel + at.K_BUSY] += end - start
-    return start
-
-
-@kernel
-def _serve(A, channel, packet, decided):
-    """All row runs of a unit, decided on at `decided` ps; returns the start of its first data."""
-    direction, prepare = _direction(A, packet), _prepare_ps(A, channel)
-    row_bytes, burst = A[channel + at.K_ROW_BYTES], A[channel + at.K_BURST_BYTES]
-    address = A[packet + at.P_ADDRESS]
-    last = address + A[packet + at.P_PAYLOAD]
-    first, now = np.int64(-1), decided
-    while address < last:
-        row = address // row_bytes
-        stop = min(last, (row + 1) * row_bytes)
-        accesses = ceil_div(stop, burst) - address // burst
-        start = _serve_row(A, channel, row, accesses, direction, now)
-        if first < 0:
-            first = start
-        now = max(decided, A[channel + at.K_BUS_FREE] - prepare)
-        address = stop
-    return first
+def _wait(A, channel, until):
+    """The channel looks again at `until` ps, or when a unit arrives."""
+    A[channel + at.K_OPEN] = WAITING
+    tick = min(ps_to_cycles(until, A[at.KHZ]), A[at.NOW] + MASK)
+    schedule(A, channel, at.CHANNEL_OPEN, tick)
 
 
 @kernel
 def serve_channel(A, spans, channel):
     """Phase F for one channel: picks a unit when it is open and one waits."""
-    if A[channel + at.K_OPEN] == 0 or A[channel + at.K_FIRST] == at.NIL:
+    if A[channel + at.K_OPEN] == CLOSED or A[channel + at.K_FIRST] == at.NIL:
         return
+    if A[channel + at.K_OPEN] == WAITING:
+        cancel(A, channel)
     now, khz = A[at.NOW], A[at.KHZ]
     decided = cycles_to_ps(now, khz)
-    packet = _pick(A, channel, decided)
+    room = _room(A, channel, decided)
+    if room == 0:
+        _wait(A, channel, A[A[channel + at.K_AHEAD] + A[channel + at.K_FIRST_AHEAD]])
+        return
+    packet = _pick(A, channel, room, decided)
+    hit, bank = is_hit(A, packet), A[packet + at.P_BANK]
+    if not hit and A[bank + at.B_FREE] > decided:
+        _wait(A, channel, A[bank + at.B_FREE])
+        return
+    A[channel + at.K_OPEN] = CLOSED
     if packet == A[channel + at.K_FIRST]:
         A[channel + at.K_OLDEST] = at.NIL
     else:
         A[channel + at.K_PASSED] += 1
     _leave_queue(A, channel, packet)
-    start = _serve(A, channel, packet, decided)
-    end = A[channel + at.K_BUS_FREE]
+    start, end = serve(A, channel, packet, decided)
+    begin = start - latency(A, channel, direction_of(A, packet))
+    if hit and begin > decided:
+        _hold_place(A, channel, begin)
     _count(A, channel, packet, now)
     if A[at.KEEP_SPANS] == 1:
         channel_span(A, spans, channel, A[packet + at.P_TASK], start, end, A[packet + at.P_PAYLOAD])
-    A[channel + at.K_OPEN] = 0
-    reopen = max(now + 1, ps_to_cycles(end - _prepare_ps(A, channel), khz))
-    schedule(A, channel, at.CHANNEL_OPEN, reopen)
+    reopen = ps_to_cycles(A[channel + at.K_BUS_FREE] - A[channel + at.K_LEAD], khz)
+    schedule(A, channel, at.CHANNEL_OPEN, max(now + 1, reopen))
     ready = ps_to_cycles(end, khz) + A[channel + at.K_RESPONSE_TICKS]
     ready = max(ready, A[channel + at.K_LAST_READY] + 1)
     A[channel + at.K_LAST_READY] = ready

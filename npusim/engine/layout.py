@@ -7,6 +7,7 @@ grow with the number of the entity, so comparing offsets compares numbers.
 """
 
 NIL = -1
+LONG_AGO = -(1 << 60)
 SPAN_GAP_TICKS = 64
 WHEEL_SLOTS = 4096
 
@@ -83,22 +84,29 @@ T_SIZE = 20
 M_FIRST_CHANNEL, M_NUM_CHANNELS, M_INTERLEAVE = range(3)
 M_SIZE = 3
 
-# Channels (DRAM): times in ps. K_ for "kanal"; B_ for a bank.
-TIMINGS = ("t_rcd", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_faw", "t_ccd_l", "t_wtr",
-           "t_rtw", "t_wr", "t_refi", "t_rfc")  # fmt: skip
+# Channels (DRAM): times in ps. K_ for "kanal"; B_ for a bank, G_ for a bank group.
+TIMINGS = ("t_rcd", "t_rcd_wr", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_rrd_l", "t_faw",
+           "t_ccd_l", "t_rtp", "t_wtr", "t_wtr_l", "t_rtw", "t_wr", "t_refi", "t_rfc",
+           "t_cmd")  # fmt: skip
 (
-    K_TRCD, K_TRP, K_TCL, K_TCWL, K_TRAS, K_TRRD, K_TFAW, K_TCCD_L, K_TWTR, K_TRTW, K_TWR, K_TREFI,
-    K_TRFC,
-    K_NODE, K_SOURCE, K_WINDOW, K_NUM_BANKS, K_BANKS, K_REQUEST_TICKS, K_RESPONSE_TICKS, K_MB_S,
-    K_BURST_BYTES, K_ROW_BYTES, K_FIRST, K_LAST, K_OPEN, K_TOUCHED, K_DIRECTION, K_PASSED,
-    K_OLDEST, K_NUM_ACTS, K_BUS_FREE, K_NEXT_REFRESH, K_LAST_READY, K_READ_BYTES, K_WRITE_BYTES,
+    K_TRCD, K_TRCD_WR, K_TRP, K_TCL, K_TCWL, K_TRAS, K_TRRD, K_TRRD_L, K_TFAW, K_TCCD_L, K_TRTP,
+    K_TWTR, K_TWTR_L, K_TRTW, K_TWR, K_TREFI, K_TRFC, K_TCMD,
+    K_NODE, K_SOURCE, K_WINDOW, K_NUM_BANKS, K_BANKS, K_NUM_SETS, K_SPREAD, K_BLOCK_BURSTS,
+    K_REQUEST_TICKS, K_RESPONSE_TICKS, K_MB_S, K_BURST_PS, K_BURST_BYTES, K_RUN_BYTES,
+    K_FIRST, K_LAST, K_OPEN, K_TOUCHED, K_DIRECTION, K_PASSED, K_OLDEST, K_NUM_ACTS, K_BUS_FREE,
+    K_DATA_END, K_LEAD, K_AHEAD, K_FIRST_AHEAD, K_NUM_AHEAD, K_NEXT_REFRESH, K_LAST_READY,
+    K_READ_BYTES, K_WRITE_BYTES,
     K_BUSY, K_REQUESTS, K_HITS, K_MISSES, K_SUM_REQUEST, K_SUM_QUEUE, K_SUM_SERVICE,
     K_SUM_RESPONSE,
     K_SPAN_TASK, K_SPAN_START, K_SPAN_END, K_SPAN_BYTES, K_BINS, K_ACTS,
-) = range(3, 53)  # fmt: skip
-K_SIZE = 56
+) = range(3, 67)  # fmt: skip
+K_SIZE = 72
 
-B_ROW, B_COLUMN_OK, B_PRECHARGE_OK, B_ACT_OK = range(4)
+# B_FREE: when an open bank may be precharged, a closed one activated.
+B_ROW, B_COLUMN_OK, B_FREE, B_GROUP = range(4)
 B_SIZE = 4
+
+G_ACT, G_COLUMN_OK, G_WRITTEN = range(3)
+G_SIZE = 4
 
 SPAN_WORDS = 5  # a row of the span buffer: track, task, start_ps, end_ps, bytes

@@ -33,19 +33,26 @@ class Channels:
     burst_bytes: np.ndarray
     row_bytes: np.ndarray
     num_banks: np.ndarray
+    num_groups: np.ndarray  # bank groups
+    block_bytes: np.ndarray  # such blocks alternate between two bank groups; 0: they do not
     t_rcd: np.ndarray
+    t_rcd_wr: np.ndarray
     t_rp: np.ndarray
     t_cl: np.ndarray
     t_cwl: np.ndarray
     t_ras: np.ndarray
-    t_rrd: np.ndarray
+    t_rrd: np.ndarray  # of two bank groups; _l: of one
+    t_rrd_l: np.ndarray
     t_faw: np.ndarray
     t_ccd_l: np.ndarray
+    t_rtp: np.ndarray
     t_wtr: np.ndarray
+    t_wtr_l: np.ndarray
     t_rtw: np.ndarray
     t_wr: np.ndarray
     t_refi: np.ndarray  # 0: no refresh
     t_rfc: np.ndarray
+    t_cmd: np.ndarray  # a command on the bus that all commands share; 0: never in the way
 
     def __len__(self) -> int:
         return len(self.memory)

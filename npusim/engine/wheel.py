@@ -28,6 +28,22 @@ def schedule(A, entity, event, tick):
 
 
 @kernel
+def cancel(A, entity):
+    """Takes back an event that is due within the wheel's span."""
+    slot = A[entity + at.DUE] & MASK
+    before, other = at.NIL, A[at.SLOTS + slot]
+    while other != entity:
+        before, other = other, A[other + at.NEXT_EVENT]
+    following = A[entity + at.NEXT_EVENT]
+    if before != at.NIL:
+        A[before + at.NEXT_EVENT] = following
+        return
+    A[at.SLOTS + slot] = following
+    if following == at.NIL:
+        A[at.OCCUPIED + (slot >> 6)] &= ~(np.int64(1) << (slot & 63))
+
+
+@kernel
 def take_slot(A, tick):
     """Empties the slot of `tick`; returns the first of its entities (chained by NEXT_EVENT)."""
     slot = tick & MASK

@@ -57,15 +57,15 @@ def _has_whole_transfers(hw: Hardware, fidelity: Fidelity) -> bool:
 
 def sustained_fraction(memory: Memory) -> float:
     """Share of the peak that a sequential stream sustains: `efficiency_fraction`, or by default
-    what the timing leaves of it: a refresh takes tRFC of every tREFI, bursts follow one another no
-    closer than tCCD_L, and rows are opened no faster than tRRD, tFAW / 4 and, over all banks in
-    turn, tRAS + tRP allow."""
+    what the timing leaves of it: a refresh takes tRFC of every tREFI, bursts of one bank group
+    follow one another no closer than tCCD_L, and rows are opened no faster than tRRD, tFAW / 4
+    and, over all banks in turn, tRAS + tRP allow."""
     if memory.efficiency_fraction is not None:
         return memory.efficiency_fraction
     t: DramTiming = memory.timing
     refreshing = t.t_rfc_ns / t.t_refi_ns if t.t_refi_ns else 0.0
     burst_ns, row_ns = t.burst_bytes / t.channel_gb_s, t.row_bytes / t.channel_gb_s
-    column_fraction = burst_ns / max(burst_ns, t.t_ccd_l_ns)
+    column_fraction = burst_ns / max(burst_ns, t.t_ccd_l_ns / (2 if t.group_block_bytes else 1))
     open_ns = max(t.t_rrd_ns, t.t_faw_ns / 4, (t.t_ras_ns + t.t_rp_ns) / t.num_banks)
     row_fraction = row_ns / max(row_ns / column_fraction, open_ns)
     return (1 - refreshing) * row_fraction
@@ -128,6 +128,8 @@ def _servers(wiring: Wiring, kept: np.ndarray, rate_gb_s: np.ndarray, memories: 
         "burst_bytes": ones,
         "row_bytes": ones << 62,
         "num_banks": ones,
+        "num_groups": ones,
+        "block_bytes": ones * 0,
         "t_rp": ones * cycles_to_ps(1, wiring.khz),
     }
     return Channels(**rows | timings | changed)

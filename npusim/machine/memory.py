@@ -8,8 +8,9 @@ from npusim.engine.tables import NONE, Channels
 from npusim.spec.hardware import Hardware, MemoryInstance
 from npusim.units import ns_to_ps, ps_to_cycles
 
-TIMINGS = ("t_rcd", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_faw", "t_ccd_l", "t_wtr",
-           "t_rtw", "t_wr", "t_refi", "t_rfc")  # fmt: skip
+TIMINGS = ("t_rcd", "t_rcd_wr", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_rrd_l", "t_faw",
+           "t_ccd_l", "t_rtp", "t_wtr", "t_wtr_l", "t_rtw", "t_wr", "t_refi", "t_rfc",
+           "t_cmd")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def build_channels(hw: Hardware, rows: list[ChannelRow], source: np.ndarray) -> 
     def ticks(ns: float) -> int:
         return max(1, ps_to_cycles(ns_to_ps(ns), hw.noc.khz))
 
-    timings = {t: column(lambda m, t=t: ns_to_ps(getattr(m.timing, f"{t}_ns"))) for t in TIMINGS}
+    timings = {t: column(lambda m, t=t: ns_to_ps(m.timing.ns(t))) for t in TIMINGS}
     return Channels(
         memory=np.array([row.instance.memory_id for row in rows], dtype=np.int64),
         port_node=np.array([row.port_node for row in rows], dtype=np.int64),
@@ -69,6 +70,8 @@ def build_channels(hw: Hardware, rows: list[ChannelRow], source: np.ndarray) -> 
         burst_bytes=column(lambda m: m.timing.burst_bytes),
         row_bytes=column(lambda m: m.timing.row_bytes),
         num_banks=column(lambda m: m.timing.num_banks),
+        num_groups=column(lambda m: m.timing.bank_groups),
+        block_bytes=column(lambda m: m.timing.group_block_bytes),
         **timings,
     )
 

@@ -27,32 +27,50 @@ CoreList = Annotated[
 ]
 
 
+KIN = {"t_rcd_wr": "t_rcd", "t_rrd_l": "t_rrd", "t_wtr_l": "t_wtr"}
+
+
 class DramTiming(Spec):
     """Timing of one DRAM channel, JEDEC names. The data rate is `channel_gb_s`; an access is
-    `burst_bytes`. `t_ccd_l_ns` 0 means that bursts follow one another at the data rate."""
+    `burst_bytes`. Of a row, and of the same row of a bank of another group, blocks of
+    `group_block_bytes` take turns, so that streams reach the data rate although bursts of one
+    bank group are `t_ccd_l_ns` apart; 0: rows lie in one bank each. A time of 0 is no limit; `_l`
+    is within a bank group, and as between groups where it is left out. `t_cmd_ns` is for
+    channels whose commands share one bus that may be the limit."""
 
     channel_gb_s: BandwidthGbS
     burst_bytes: Annotated[StrictInt, Field(ge=8, le=4096)] = 64
     bank_groups: Annotated[StrictInt, Field(ge=1, le=1024)] = 4
     banks_per_group: Annotated[StrictInt, Field(ge=1, le=1024)] = 4
+    group_block_bytes: Annotated[StrictInt, Field(ge=0, le=1 << 20)] = 0
     row_bytes: Annotated[StrictInt, Field(ge=64, le=1 << 20)] = 1024
     t_rcd_ns: NotNegative
+    t_rcd_wr_ns: NotNegative | None = None  # before a write; as t_rcd_ns where it is left out
     t_rp_ns: NotNegative
     t_cl_ns: NotNegative
     t_cwl_ns: NotNegative = 0
     t_ras_ns: NotNegative
     t_rrd_ns: NotNegative = 0
+    t_rrd_l_ns: NotNegative | None = None
     t_faw_ns: NotNegative = 0
     t_ccd_l_ns: NotNegative = 0
+    t_rtp_ns: NotNegative = 0
     t_wtr_ns: NotNegative = 0
-    t_rtw_ns: NotNegative = 0
+    t_wtr_l_ns: NotNegative | None = None
+    t_rtw_ns: NotNegative = 0  # command to command
     t_wr_ns: NotNegative = 0
     t_refi_ns: NotNegative = 0
     t_rfc_ns: NotNegative = 0
+    t_cmd_ns: NotNegative = 0
 
     @property
     def num_banks(self) -> int:
         return self.bank_groups * self.banks_per_group
+
+    def ns(self, name: str) -> float:
+        """A timing by its name without the unit; one that is left out is that of its kin."""
+        value = getattr(self, f"{name}_ns")
+        return getattr(self, f"{KIN[name]}_ns") if value is None else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -67,6 +85,19 @@ class DramTiming(Spec):
                 ("row_bytes",),
                 f"must be a multiple of burst_bytes {self.burst_bytes}, not {self.row_bytes}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_alternate(self) -> Self:
+        block, place = self.group_block_bytes, ("group_block_bytes",)
+        if block and (block % self.burst_bytes or self.row_bytes % block):
+            raise at(
+                place,
+                f"must be a multiple of burst_bytes {self.burst_bytes} that divides row_bytes "
+                f"{self.row_bytes}, not {block}",
+            )
+        if block and self.bank_groups % 2:
+            raise at(place, f"needs an even number of bank_groups, not {self.bank_groups}")
         return self
 
 

@@ -23,9 +23,11 @@ from npusim.engine.tables import (
 # 1 GB/s = 1 byte/ns: with 64-byte bursts at 64 GB/s and a tick of 1 ns a burst takes a tick.
 DRAM = {
     "request_ticks": 3, "response_ticks": 4, "window": 4, "mb_s": 64_000, "burst_bytes": 64,
-    "row_bytes": 1024, "num_banks": 4, "t_rcd": 14_000, "t_rp": 14_000, "t_cl": 14_000,
-    "t_cwl": 10_000, "t_ras": 32_000, "t_rrd": 4_000, "t_faw": 16_000, "t_ccd_l": 0,
-    "t_wtr": 8_000, "t_rtw": 5_000, "t_wr": 15_000, "t_refi": 0, "t_rfc": 0,
+    "row_bytes": 1024, "num_banks": 4, "num_groups": 4, "block_bytes": 0, "t_rcd": 14_000,
+    "t_rcd_wr": 14_000, "t_rp": 14_000, "t_cl": 14_000, "t_cwl": 10_000, "t_ras": 32_000,
+    "t_rrd": 4_000, "t_rrd_l": 4_000, "t_faw": 16_000, "t_ccd_l": 0, "t_rtp": 5_000,
+    "t_wtr": 8_000, "t_wtr_l": 8_000, "t_rtw": 5_000, "t_wr": 15_000, "t_refi": 0, "t_rfc": 0,
+    "t_cmd": 0,
 }  # fmt: skip
 
 

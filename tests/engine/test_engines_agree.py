@@ -47,17 +47,26 @@ def random_wiring(rng: random.Random, grid=None, **given) -> Wiring:
 
 
 def random_dram(rng: random.Random) -> dict[str, int]:
+    num_banks = rng.choice([2, 4, 16])
     return {
         "window": rng.choice([1, 2, 8]),
         "request_ticks": rng.choice([1, 5]),
         "response_ticks": rng.choice([1, 7]),
-        "num_banks": rng.choice([1, 2, 16]),
+        "num_banks": num_banks,
+        "num_groups": rng.choice([1, 2, num_banks]),
+        "block_bytes": rng.choice([0, 64, 128]),
         "mb_s": rng.choice([64_000, 25_600, 51_199]),
         "burst_bytes": rng.choice([32, 64]),
         "row_bytes": rng.choice([256, 1024]),
+        "t_rcd_wr": rng.choice([14_000, 9_000]),
+        "t_rrd_l": rng.choice([4_000, 6_000]),
         "t_ccd_l": rng.choice([0, 2_000, 3_333]),
         "t_faw": rng.choice([0, 60_000]),
+        "t_rtp": rng.choice([0, 5_000, 20_000]),
         "t_wtr": rng.choice([0, 7_500]),
+        "t_wtr_l": rng.choice([8_000, 17_500]),
+        "t_rtw": rng.choice([0, 12_500]),
+        "t_cmd": rng.choice([0, 0, 1_250]),
         **rng.choice([{"t_refi": 0, "t_rfc": 0}, {"t_refi": 390_000, "t_rfc": 260_000}]),
     }
 

@@ -1,7 +1,7 @@
 """A memory channel: units that arrive at its queue → picks (phase F), data ready.
 
-It looks at a window of its oldest units and takes the one that suits rows and bus best, but
-never lets the oldest be passed over for ever (FR-FCFS).
+It looks at a window of its oldest units and takes the one whose data could move first without a
+turn of the bus, but never lets the oldest be passed over for ever (FR-FCFS).
 """
 
 from dataclasses import dataclass
@@ -41,6 +41,8 @@ class Channel:
         self.dram = Dram(Timing(**{name: int(getattr(table, name)[row]) for name in names}))
         self._requests: list[Request] = []
         self._bell = Bell(clock, Phase.CHANNELS)
+        self._lead = self.dram.timing.lead + clock.ps(1)
+        self._ahead: list[int] = []  # when units begin that were picked ahead of their time
         self._passed = 0  # picks of others since the oldest became the oldest
         self._last_answer = -1
         self.bytes = {READ: 0, WRITE: 0}
@@ -64,28 +66,70 @@ class Channel:
         while True:
             yield from self._bell.wait()
             while self._requests:
-                request = self._pick()
-                self._serve(request)
-                yield self._clock.at(self._next_open(), Phase.CHANNELS)
+                later = self._look()
+                if later is None:
+                    yield self._clock.at(self._next_open(), Phase.CHANNELS)
+                else:
+                    yield from self._bell.wait_until(self._clock.tick_at(later))
 
-    def _pick(self) -> Request:
-        queue = sorted(self._requests, key=lambda request: (request.arrival_tick, request.key))
-        best = queue[0]
-        if self._passed < self._window:
-            best = min(queue[: self._window], key=self._readiness)  # min: the first on a tie
-        self._passed = 0 if best is queue[0] else self._passed + 1
-        self._requests.remove(best)
-        return best
-
-    def _readiness(self, request: Request) -> tuple[int, bool]:
+    def _look(self) -> int | None:
+        """Serves a unit if one may begin; else the time (ps) when one may."""
         now_ps = self._clock.ps(self._clock.now)
-        return self.dram.readiness(now_ps, request.address, request.direction)
+        self._ahead = [begin for begin in self._ahead if begin > now_ps]
+        room = self._window - len(self._ahead)
+        if room == 0:
+            return self._ahead[0]
+        request = self._pick(room, now_ps)
+        begins = self.dram.begins(now_ps, request.address)
+        if begins > now_ps:
+            return begins
+        self._passed = 0 if request is self._queue()[0] else self._passed + 1
+        self._requests.remove(request)
+        self._serve(request, now_ps)
+        return None
 
-    def _serve(self, request: Request) -> None:
-        clock, now = self._clock, self._clock.now
-        start, end = self.dram.access(
-            clock.ps(now), request.address, request.bytes, request.direction
+    def _queue(self) -> list[Request]:
+        return sorted(self._requests, key=lambda request: (request.arrival_tick, request.key))
+
+    def _pick(self, room: int, now_ps: int) -> Request:
+        """The readiest of the oldest `room` units, the oldest one if it is overdue."""
+        queue, dram = self._queue()[:room], self.dram
+        ready = {
+            request: dram.readiness(now_ps, request.address, request.direction) for request in queue
+        }
+        oldest, choice = queue[0], queue
+        if self._passed >= self._window:
+            turned, is_blocked, _ = ready[oldest]
+            if turned or not is_blocked:
+                return oldest
+            banks = dram.set_of(oldest.address)
+            choice = [r for r in queue[1:] if dram.set_of(r.address) != banks and not ready[r][0]]
+            choice.insert(0, oldest)
+        best = min(choice, key=lambda request: ready[request])  # min: the first on a tie
+        is_overdue = self._passed >= self._window and best is oldest
+        return best if is_overdue else self._first_to_hit(best, queue)
+
+    def _first_to_hit(self, request: Request, queue: list[Request]) -> Request:
+        """The request itself, or the oldest of those that want the row that it would close."""
+        dram = self.dram
+        bank = dram.place(request.address)[0]
+        if dram.is_hit(request.address):
+            return request
+        for other in queue:
+            same = dram.place(other.address)[0] == bank and other.direction == request.direction
+            if same and dram.is_hit(other.address):
+                return other
+        return request
+
+    def _serve(self, request: Request, now_ps: int) -> None:
+        clock, now, dram = self._clock, self._clock.now, self.dram
+        was_hit = dram.is_hit(request.address)
+        start, end = dram.access(
+            now_ps, self._lead, request.address, request.bytes, request.direction
         )
+        begin = start - dram.timing.latency(request.direction)
+        if was_hit and begin > now_ps:
+            self._ahead.append(begin)
         answer = max(clock.tick_at(end) + self._response_ticks, self._last_answer + 1)
         self._last_answer = answer
         clock.fire(request.answered, answer, Phase.EVENTS)
@@ -97,5 +141,4 @@ class Channel:
         self.track.add(request.key[0], start, end, request.bytes)
 
     def _next_open(self) -> int:
-        opens = self._clock.tick_at(self.dram.bus_free - self.dram.timing.lead)
-        return max(opens, self._clock.now + 1)
+        return max(self._clock.tick_at(self.dram.bus_free - self._lead), self._clock.now + 1)

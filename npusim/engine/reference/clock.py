@@ -98,3 +98,9 @@ class Bell:
         """Steps that end in the phase, in the first tick in which the bell rings from now on."""
         self._heard, self._rung = self._clock.event(), False
         yield self._heard
+
+    def wait_until(self, tick: int) -> Steps:
+        """As `wait`, but in the phase of `tick` at the latest."""
+        self._heard, self._rung = self._clock.event(), False
+        yield self._clock.env.any_of([self._heard, self._clock.at(tick, self._phase)])
+        self._rung = True
