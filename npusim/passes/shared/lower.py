@@ -6,6 +6,8 @@ are simulated one after the other on that chip; micro-batches behind the first a
 longest stage each (GPipe, arXiv 1811.06965), which is exact for stages of equal time.
 """
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 
@@ -157,7 +159,7 @@ class _Emitter:
         start = self._clock(op, self.chip.start_cycles)
         table, begin = kernel.table, len(builder)
         bases = np.array([*(self._base(b, first) for b in kernel.bases), 0], np.int64)
-        columns = dict(table.columns)
+        columns: dict[str, Any] = dict(table.columns)
         columns["address"] = table.columns["address"] + bases[table.slot]
         columns["op"] = op
         deps = np.where(table.deps < 0, start, table.deps + begin)

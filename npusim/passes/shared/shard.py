@@ -39,7 +39,8 @@ def shard(ops: Sequence[Op], graph: nx.DiGraph, tp: int, ep: int) -> tuple[list[
         raise SpecError(f"tp must be at most the {heads} attention heads, not {tp}", "parallel.tp")
     kv_heads = {op.layer: op.kv_heads for op in ops if op.kind == "qk"}
     split: set[str] = set()
-    found, sums = [], {}
+    found: list[Op] = []
+    sums: Collectives = {}
     for op in ops:
         is_split = any(name in split for name in graph.predecessors(op.name))
         kv = Fraction(ceil_div(kv_heads.get(op.layer, tp), tp), kv_heads.get(op.layer, tp))
