@@ -95,7 +95,8 @@ def answer(tp: int, partition: str, mode: str, link_gb_s: int, policy: str) -> A
             *generate(PROMPT, OUTPUT_TOKENS),
         ]
     )
-    return Answer(ms(done.makespan_ps), _noc_share(done))
+    prefill_ms = ms(done.iterations[0].makespan_ps)
+    return Answer(ms(done.makespan_ps), prefill_ms, _noc_share(done))
 
 
 def _noc_share(done: Run) -> float:

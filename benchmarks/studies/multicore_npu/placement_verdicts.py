@@ -29,13 +29,16 @@ class Probe:
 
 @dataclass(frozen=True)
 class Answer:
+    """A whole answer, its prefill, and the share of busy time that cores wait for messages."""
+
     ms: float
+    prefill_ms: float
     noc_share: float
 
 
-def ratios(found: dict, prefix: tuple) -> dict[str, float]:
+def ratios(found: dict, prefix: tuple, field: str = "") -> dict[str, float]:
     """Time of each policy over the ring's."""
-    field = "ms" if isinstance(found[(*prefix, "ring")], Answer) else "time_ps"
+    field = field or ("ms" if isinstance(found[(*prefix, "ring")], Answer) else "time_ps")
     times = {p: getattr(found[(*prefix, p)], field) for p in POLICIES}
     return {p: t / times["ring"] for p, t in times.items()}
 
@@ -46,15 +49,16 @@ def answer_verdicts(probes: dict, answers: dict) -> list[Verdict]:
         tp, partition, _, link = key
         name = f"TP {tp}, {partition}, {link} GB/s, both ways locked"
         why = _share(probes, answers, key)
-        verdicts.append(TARGETS[tp](name, ratios(answers, key), why))
+        drift = _drift(ratios(answers, key, "prefill_ms"))
+        verdicts.append(TARGETS[tp](name, ratios(answers, key), why, drift))
     for tp in (4, 16):
         one = ratios(probes, (tp, "ring_phased", 160, "both"))
         why = "a ring alone is all messages, an answer is not"
-        verdicts.append(TARGETS[tp](f"TP {tp}, one phased ring", one, why))
+        verdicts.append(TARGETS[tp](f"TP {tp}, one phased ring", one, why, ""))
     return [*verdicts, *_growth(answers), _no_reverse_lock(answers), _no_lock_probe(probes)]
 
 
-def _tp4(name: str, r: dict[str, float], why: str) -> Verdict:
+def _tp4(name: str, r: dict[str, float], why: str, drift: str) -> Verdict:
     slow, seq, gap = r["linear_interleave"], r["linear_seq"], abs(r["mesh2d"] - 1)
     alike = abs(seq / slow - 1) <= 0.03 and gap <= 0.01
     in_range = 1.10 <= slow <= 1.25
@@ -64,18 +68,25 @@ def _tp4(name: str, r: dict[str, float], why: str) -> Verdict:
     return Verdict("5", rule, not reasons, _text(r), "; ".join(reasons))
 
 
-def _tp16(name: str, r: dict[str, float], why: str) -> Verdict:
+def _tp16(name: str, r: dict[str, float], why: str, drift: str) -> Verdict:
     slow, seq = r["linear_interleave"], r["linear_seq"]
     reasons = [] if 1.2 <= slow <= 1.4 else [why]
     if not slow > seq >= r["mesh2d"] > 1:
         reasons.append(
             f"seq takes {seq / slow:.2f} of interleave's time, mesh {r['mesh2d'] / seq:.2f} of "
-            "seq's: a message over a whole row must find all links of its two ways free at once "
-            "while short ones take them in turn, so how ranks drift apart decides; one ring alone "
-            "in lockstep shows the order without that"
+            f"seq's: {drift}"
         )
     rule = f"{name}: interleave slowest, then seq >= mesh > ring, ring 1.2-1.4 faster"
     return Verdict("5", rule, not reasons, _text(r), "; ".join(reasons))
+
+
+def _drift(prefill: dict[str, float]) -> str:
+    return (
+        "a message over a whole row must find all links of its two ways free at once while short "
+        "ones take them in turn, so it matters how far ranks drift apart between messages (they "
+        f"compute, and by M/N the one row of a decode step lies on one rank); the prefill alone: "
+        f"{_text(prefill)}; one ring in lockstep shows the published order"
+    )
 
 
 def _share(probes: dict, answers: dict, key: tuple) -> str:
