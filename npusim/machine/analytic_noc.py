@@ -130,8 +130,10 @@ def _links(wiring: Wiring, inject: dict, pairs: list) -> list[_Link]:
         for (network, node), link in inject.items()
     ]  # fmt: skip
     received = {}
+    known: dict[tuple[int, int, int], _Way] = {}
     for network, source, goal in pairs:
-        way = _way(wiring, inject[network, source], goal)
+        router = int(wiring.link_to_router[inject[network, source]])
+        way = _way(wiring, network, router, goal, known)
         width = min(way.link_bytes, int(takes[goal]))
         end = wiring.link_name[way.last]
         start = wiring.link_name[inject[network, source]].removesuffix(" in")
@@ -148,14 +150,18 @@ def _links(wiring: Wiring, inject: dict, pairs: list) -> list[_Link]:
     return links + list(received.values())
 
 
-def _way(wiring: Wiring, link: int, node: int) -> _Way:
-    """Follows the routes from an injection link to a node."""
-    network, ticks, width = wiring.link_network[link], 0, int(wiring.link_bytes[link])
-    while wiring.link_to_router[link] != NONE:
-        link = wiring.route[network, wiring.link_to_router[link], node]
-        ticks += int(wiring.link_ticks[link])
-        width = min(width, int(wiring.link_bytes[link]))
-    return _Way(ticks, width, int(link))
+def _way(wiring: Wiring, network: int, router: int, node: int, known: dict) -> _Way:
+    """Follows the routes from a router to a node; ways `known` already are not followed again."""
+    key = (network, router, node)
+    if key not in known:
+        link = int(wiring.route[key])
+        ticks, width = int(wiring.link_ticks[link]), int(wiring.link_bytes[link])
+        if wiring.link_to_router[link] == NONE:
+            known[key] = _Way(ticks, width, link)
+        else:
+            rest = _way(wiring, network, int(wiring.link_to_router[link]), node, known)
+            known[key] = _Way(ticks + rest.ticks, min(width, rest.link_bytes), rest.last)
+    return known[key]
 
 
 def _link_columns(links: list[_Link]) -> dict[str, Any]:
