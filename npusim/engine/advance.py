@@ -5,7 +5,7 @@ import numpy as np
 from npusim.engine import layout as at
 from npusim.engine.dram import serve_channel, touch_channel
 from npusim.engine.kernel import entry, kernel
-from npusim.engine.network import arbitrate, give_slots_back, tail_left
+from npusim.engine.network import arbitrate, give_credits, tail_left
 from npusim.engine.ports import no_longer_under_way, packet_event, run_port
 from npusim.engine.queues import compute_over, run_queue, timer_over
 from npusim.engine.record import flush_all
@@ -94,7 +94,7 @@ def _following_tick(A):
     """The next tick in which something happens; −1 when nothing will."""
     if A[at.BEGUN] == 0:
         return np.int64(0)
-    return A[at.NOW] + 1 if A[at.N_SLOTS] > 0 else next_tick(A)
+    return A[at.NOW] + 1 if A[at.N_CREDITS] > 0 else next_tick(A)
 
 
 @entry
@@ -111,9 +111,9 @@ def advance(A, spans, limit):
         if tick > limit:
             return LIMIT
         A[at.NOW] = tick
-        slots = give_slots_back(A)
+        credits = give_credits(A)
         count = _phase_a(A, tick)
-        if count + slots > 0:
+        if count + credits > 0:
             A[at.EVENTS] += count
             _phases_b_to_f(A, spans)
     if A[at.KEEP_SPANS] == 1:

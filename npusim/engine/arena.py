@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npusim.engine import layout as at
-from npusim.engine.tables import NONE, NUM_BINS, NUM_NETWORKS, Tasks, Wiring
+from npusim.engine.tables import NONE, NUM_BINS, NUM_NETWORKS, SEND, Tasks, Wiring
 from npusim.units import cycles_to_ps
 
 NIL = at.NIL
@@ -98,7 +98,7 @@ def _reserve(space: _Space, w: Wiring, t: Tasks) -> dict[str, int]:
         "work_ports": (w.num_cores, 1),
         "work_acks": (t.num_queues, 1),
         "work_links": (w.num_links, 1),
-        "work_slots": (w.num_links, 1),
+        "work_credits": (w.num_links, 2),
         "work_channels": (len(w.channels), 1),
         "queue_tasks": (len(t.queue_tasks), 1),
         "link_bins": (w.num_links, NUM_BINS),
@@ -113,8 +113,15 @@ def _most_packets(w: Wiring, t: Tasks) -> int:
     """Most packets alive at once: units under way, handshakes, messages past their injection."""
     dma = t.queue_core[t.queue_engine != NONE]
     under_way = int(w.dma_outstanding[dma].sum()) + 2 * len(dma)
-    in_network = w.num_links * (w.num_vcs * w.buffer_packets + 2)
-    return under_way + in_network + 16
+    room = w.num_vcs * (int(w.fifo_room.sum()) + w.num_links * w.buffer_packets)
+    return under_way + min(room + 2 * w.num_links, _message_packets(w, t)) + 16
+
+
+def _message_packets(w: Wiring, t: Tasks) -> int:
+    """Packets of all messages together."""
+    sizes = t.bytes[t.kind == SEND]
+    size = np.clip(-(-sizes // w.packets_per_message), w.min_packet_bytes, w.max_packet_bytes)
+    return int((-(-sizes // size)).sum())
 
 
 def _fill_globals(words, w: Wiring, t: Tasks, base, span_room) -> None:
@@ -125,7 +132,7 @@ def _fill_globals(words, w: Wiring, t: Tasks, base, span_room) -> None:
         at.LOCKS_STOP_ALL: w.locks_stop_all, at.FIFO_ARBITRATION: w.fifo_arbitration,
         at.HANDSHAKE: w.handshake, at.HEADER: w.header_bytes, at.MIN_PACKET: w.min_packet_bytes,
         at.MAX_PACKET: w.max_packet_bytes, at.PACKETS_PER_MESSAGE: w.packets_per_message,
-        at.MIXED_WIDTHS: len(np.unique(w.link_bytes)) > 1,
+        at.MIXED_WIDTHS: len(np.unique(w.link_bytes)) > 1, at.RINGS: w.link_ring is not None,
         at.KEEP_SPANS: span_room > 0, at.NUM_ROUTERS: w.route.shape[1], at.NUM_NODES: w.num_nodes,
         at.LINKS: base["links"], at.CHANNELS: base["channels"], at.QUEUES: base["queues"],
         at.FIRST_SOURCE: base["fifos"] + w.num_links * w.num_vcs * at.F_SIZE,
@@ -133,7 +140,7 @@ def _fill_globals(words, w: Wiring, t: Tasks, base, span_room) -> None:
         at.ROUTE: base["route"], at.SUCCESSORS: base["successors"], at.NUM_LINKS: w.num_links,
         at.NUM_CHANNELS: len(w.channels), at.NUM_TASKS: len(t), at.W_QUEUES: base["work_queues"],
         at.W_PORTS: base["work_ports"], at.W_ACKS: base["work_acks"],
-        at.W_LINKS: base["work_links"], at.W_SLOTS: base["work_slots"],
+        at.W_LINKS: base["work_links"], at.W_CREDITS: base["work_credits"],
         at.W_CHANNELS: base["work_channels"],
     }  # fmt: skip
     for place, value in values.items():
@@ -167,7 +174,7 @@ def _fill_fifos(fifos, w: Wiring, base) -> None:
     up = np.repeat(np.arange(w.num_links), w.num_vcs)
     fifos[:inner, at.F_UP_LINK] = base["links"] + up * at.L_SIZE
     fifos[:inner, at.F_ROUTER] = np.repeat(w.link_to_router, w.num_vcs)
-    fifos[:inner, at.F_FREE] = w.buffer_packets
+    fifos[:inner, at.F_FREE] = np.repeat(w.fifo_room, w.num_vcs)
     fifos[inner:, at.F_OUT_LINK] = _offsets(base["links"], w.source_link, at.L_SIZE)
 
 

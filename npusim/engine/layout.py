@@ -25,8 +25,9 @@ WHEEL_SLOTS = 4096
     # acknowledges that wait from before
     SPLIT_VCS, LOCKS_STOP_ALL, UNLOCKED, N_OLD_ACKS,
     MIXED_WIDTHS,  # links differ in width
-    N_SLOTS, W_SLOTS,  # FIFOs that get a slot back in the next tick
-) = range(52)  # fmt: skip
+    RINGS,  # there are links that are part of a ring
+    N_CREDITS, W_CREDITS,  # FIFOs that get room back in the next tick, and how much: two words each
+) = range(53)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS
 HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64

@@ -76,7 +76,7 @@ def _rank(A, link, fifo):
 
 @kernel
 def _roomiest(A, link, count):
-    """Of the first downstream FIFOs the one with most free slots, the lowest on a tie; or NIL."""
+    """Of the first downstream FIFOs the one with most room, the lowest on a tie; NIL: all full."""
     best, most = at.NIL, 0
     fifo = A[link + at.L_FIFOS]
     for _ in range(count):
@@ -99,12 +99,23 @@ def _drop_wish(A, link, fifo):
 
 @kernel
 def arbitrate(A, spans, link):
-    """Phase E for one link: grants at most one packet."""
+    """Phase E for one link: grants at most one packet, the one it has chosen, once it has room."""
     if A[link + at.L_BUSY] == 1 or A[link + at.L_WISHES] == at.NIL or _ejection_is_full(A, link):
         return
     fifo, down = _choose_locked(A, link) if A[at.LOCKED] == 1 else _choose(A, link)
-    if fifo != at.NIL:
-        _grant(A, spans, link, fifo, down)
+    if fifo == at.NIL:
+        return
+    flits = max(1, ceil_div(A[A[fifo + at.F_FIRST] + at.P_WIRE], A[link + at.L_WIDTH]))
+    if down == at.NIL or A[down + at.F_FREE] >= _room(A, link, flits):
+        _grant(A, spans, link, fifo, down, flits)
+
+
+@kernel
+def _room(A, link, flits):
+    """What a packet takes of the room in a FIFO where a link ends: its flits; on a ring a slot."""
+    if A[at.RINGS] == 1 and A[link + at.L_RING] != at.NIL:
+        return 1
+    return flits
 
 
 @kernel
@@ -123,7 +134,7 @@ def _choose(A, link):
         down = _roomiest(A, link, A[at.NUM_VCS])
         if down == at.NIL:
             return at.NIL, at.NIL
-    last_slot = A[link + at.L_RING] != at.NIL and _free_slots(A, link) == 1
+    last_slot = A[at.RINGS] == 1 and A[link + at.L_RING] != at.NIL and _free_slots(A, link) == 1
     best, best_rank = at.NIL, NEVER
     fifo = A[link + at.L_WISHES]
     while fifo != at.NIL:
@@ -154,8 +165,7 @@ def _comes_round(A, link, fifo):
 
 @kernel
 def _choose_locked(A, link):
-    """The same with channel locking: packets that a lock or lack of slots keeps out are passed
-    over. The packet chosen takes the lock."""
+    """The same with channel locking: packets that a lock or full FIFOs keep out are passed over."""
     down, message_down = _downstream(A, link)
     is_end = A[link + at.L_ROUTER] == at.NIL
     best, best_rank = at.NIL, NEVER
@@ -169,14 +179,13 @@ def _choose_locked(A, link):
                 best, best_rank = fifo, rank
         fifo = A[fifo + at.F_NEXT_WISH]
     if best != at.NIL and A[A[best + at.F_FIRST] + at.P_KIND] == at.MESSAGE:
-        pass_data(A, link, A[best + at.F_FIRST])
         return best, message_down
     return best, down
 
 
 @kernel
 def _downstream(A, link):
-    """Downstream FIFOs that have a slot: for others, and for data of messages."""
+    """Downstream FIFOs that are not full: for others, and for data of messages."""
     if A[link + at.L_ROUTER] == at.NIL:
         return at.NIL, at.NIL
     if A[at.SPLIT_VCS] == 0:
@@ -188,12 +197,13 @@ def _downstream(A, link):
 
 
 @kernel
-def _grant(A, spans, link, fifo, down):
+def _grant(A, spans, link, fifo, down, flits):
     now = A[at.NOW]
     packet = A[fifo + at.F_FIRST]
     wire = A[packet + at.P_WIRE]
-    flits = max(1, ceil_div(wire, A[link + at.L_WIDTH]))
     _drop_wish(A, link, fifo)
+    if A[at.LOCKED] == 1 and A[packet + at.P_KIND] == at.MESSAGE:
+        pass_data(A, link, packet)
     _count(A, link, now - A[packet + at.P_TICK], wire, flits)
     if A[at.KEEP_SPANS] == 1:
         link_span(A, spans, link, A[packet + at.P_TASK], now, now + flits, wire)
@@ -201,14 +211,13 @@ def _grant(A, spans, link, fifo, down):
     A[link + at.L_LAST] = fifo
     A[link + at.L_FROM] = fifo
     A[link + at.L_PACKET] = packet
-    if _drains_as_it_fills(A, link, fifo):
-        A[A[at.W_SLOTS] + A[at.N_SLOTS]] = fifo
-        A[at.N_SLOTS] += 1
     A[fifo + at.F_STREAMING] = 1
     A[fifo + at.F_FIRST] = A[packet + at.P_NEXT]
+    if A[fifo + at.F_UP_LINK] != at.NIL and not _drains_slowly(A, link, fifo):
+        _note_credit(A, fifo, _taken(A, fifo, packet, flits))
     schedule(A, link, at.TAIL_LEFT, now + flits)
     if down != at.NIL:
-        A[down + at.F_FREE] -= 1
+        A[down + at.F_FREE] -= _room(A, link, flits)
         A[packet + at.P_FIFO] = down
         head = now + A[link + at.L_TICKS] + _held_back(A, link, packet, flits)
         schedule(A, packet, at.AT_ROUTER, head)
@@ -219,25 +228,45 @@ def _grant(A, spans, link, fifo, down):
 
 
 @kernel
-def _drains_as_it_fills(A, link, fifo):
-    """Whether a packet that leaves a FIFO makes room as fast as the next one can come."""
-    up = A[fifo + at.F_UP_LINK]
-    return up != at.NIL and A[link + at.L_WIDTH] >= A[up + at.L_WIDTH]
+def _drains_slowly(A, link, fifo):
+    """Whether packets leave a FIFO over a narrower link than they come by."""
+    if A[at.MIXED_WIDTHS] == 0:
+        return False
+    return A[link + at.L_WIDTH] < A[A[fifo + at.F_UP_LINK] + at.L_WIDTH]
 
 
 @kernel
-def give_slots_back(A):
-    """Phase A: slots whose packets began to leave in the tick before are free. How many were."""
-    count = A[at.N_SLOTS]
+def _note_credit(A, fifo, room):
+    """A FIFO gets room back in the next tick."""
+    place = A[at.W_CREDITS] + 2 * A[at.N_CREDITS]
+    A[place] = fifo
+    A[place + 1] = room
+    A[at.N_CREDITS] += 1
+
+
+@kernel
+def _taken(A, fifo, packet, flits):
+    """The room that a packet took of its FIFO; `flits` it has where it goes."""
+    up = A[fifo + at.F_UP_LINK]
+    if A[at.MIXED_WIDTHS] == 1:
+        flits = max(1, ceil_div(A[packet + at.P_WIRE], A[up + at.L_WIDTH]))
+    return _room(A, up, flits)
+
+
+@kernel
+def give_credits(A):
+    """Phase A: room that packets began to leave in the tick before is free. Of how many packets."""
+    count = A[at.N_CREDITS]
     for i in range(count):
-        _free_slot(A, A[A[at.W_SLOTS] + i])
-    A[at.N_SLOTS] = 0
+        place = A[at.W_CREDITS] + 2 * i
+        _give_room(A, A[place], A[place + 1])
+    A[at.N_CREDITS] = 0
     return count
 
 
 @kernel
-def _free_slot(A, fifo):
-    A[fifo + at.F_FREE] += 1
+def _give_room(A, fifo, room):
+    A[fifo + at.F_FREE] += room
     touch_link(A, A[fifo + at.F_UP_LINK])
 
 
@@ -271,8 +300,8 @@ def tail_left(A, link):
         release(A, link)
     fifo = A[link + at.L_FROM]
     A[fifo + at.F_STREAMING] = 0
-    if A[fifo + at.F_UP_LINK] != at.NIL and not _drains_as_it_fills(A, link, fifo):
-        _free_slot(A, fifo)
+    if A[fifo + at.F_UP_LINK] != at.NIL and _drains_slowly(A, link, fifo):
+        _give_room(A, fifo, _taken(A, fifo, A[link + at.L_PACKET], 0))
     if A[fifo + at.F_FIRST] != at.NIL:
         _make_wish(A, fifo)
 

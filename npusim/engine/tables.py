@@ -64,8 +64,8 @@ class Wiring:
 
     Nodes are what packets start from and end at: node i < num_cores is core i, then the memory
     ports. A link carries packets from a router or node to a router or node. Into a router
-    it ends in `num_vcs` FIFOs, link·num_vcs + vc, of `buffer_packets` slots. Source FIFOs, without
-    a bound, are numbered from num_links·num_vcs on.
+    it ends in `num_vcs` FIFOs, link·num_vcs + vc, with room for `buffer_packets` of the largest
+    packets. Source FIFOs, without a bound, are numbered from num_links·num_vcs on.
     """
 
     khz: int  # of the tick
@@ -115,6 +115,20 @@ class Wiring:
     def locks_stop_all(self) -> bool:
         """Whether locks keep out acknowledges and memory traffic as well as other messages."""
         return self.locked and self.num_vcs == 1 and not self.lock_ack
+
+    @property
+    def fifo_room(self) -> np.ndarray:
+        """By link, what each FIFO at its end holds: flits or, on a ring, packets. Room for
+        `buffer_packets` of the largest: of a message's, or of units between cores and edge memory.
+        """
+        edge = bool((self.channels.port_node != NONE).any())
+        unit = int(self.dma_unit_bytes.max()) if edge else 0
+        largest = max(self.max_packet_bytes, unit) + self.header_bytes
+        flits = -(-largest // self.link_bytes)
+        on_ring = np.zeros(self.num_links, bool)
+        if self.link_ring is not None:
+            on_ring = self.link_ring != NONE
+        return self.buffer_packets * np.where(on_ring, 1, flits)
 
     @property
     def num_links(self) -> int:

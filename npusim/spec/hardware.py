@@ -65,8 +65,9 @@ class Noc(Spec):
     to one message from its first packet to its last; with two or more `virtual_channels` messages
     then have the last one to themselves. `lock_scope: both` also holds the links of the
     acknowledge path (needs `protocol: handshake`). `buffer_packets` is the depth of an
-    input buffer, a virtual channel. `protocol: handshake` asks the receiver (request, acknowledge)
-    before data moves; `eager` sends into buffers that the plan has reserved.
+    input buffer, a virtual channel, in packets of the largest size; smaller ones take less.
+    `protocol: handshake` asks the receiver (request, acknowledge) before data moves; `eager` sends
+    into buffers that the plan has reserved.
     A message is cut into packets of clamp(bytes / `packets_per_message`, `min_packet_bytes`,
     `max_packet_bytes`).
     """

@@ -60,7 +60,8 @@ def test_messages_have_the_slots_of_the_last_virtual_channel_only(run, locked, n
     """Core 1 takes nothing in: 4 packets fill its ejection slots, the next 2 a virtual channel."""
     s = Stream()
     s.message(0, 1, num_packets * 64)
-    settings = {"num_vcs": 2, "buffer_packets": 2, "packets_per_message": num_packets}
+    settings = {"num_vcs": 2, "buffer_packets": 2, "packets_per_message": num_packets,
+                "max_packet_bytes": 64}  # fmt: skip
     wiring = replace(
         chip(locked=locked, **settings), port_den=ints([64, 1]), port_num=ints([1, 99])
     )

@@ -67,7 +67,7 @@ class Link:
         return self.lock.owner in (None, packet.task) or not heeds_locks
 
     def _has_room(self, packet: Packet) -> bool:
-        """Whether a packet would find a slot at the far end."""
+        """Whether a packet would find anything but full FIFOs at the far end."""
         if self.to_router != NONE:
             return any(fifo.free for fifo in self._lane(packet))
         return not self.to_core or self.free_ejections > 0
@@ -85,9 +85,25 @@ class Link:
             and self._has_room(fifo.packets[0])
             and self._leaves_a_slot(fifo)
         ]
-        if self._wiring.fifo_arbitration:
-            return min(allowed, key=lambda fifo: (fifo.wish_tick, fifo.id), default=None)
-        return min(allowed, key=lambda fifo: (fifo.id <= self._last_fifo, fifo.id), default=None)
+        by_age = self._wiring.fifo_arbitration
+        first = min(allowed, key=self._age if by_age else self._turn, default=None)
+        return first if first and self._fits(first.packets[0]) else None
+
+    def _age(self, fifo: Fifo) -> tuple[int, int]:
+        return fifo.wish_tick, fifo.id
+
+    def _turn(self, fifo: Fifo) -> tuple[bool, int]:
+        return fifo.id <= self._last_fifo, fifo.id
+
+    def _fits(self, packet: Packet) -> bool:
+        """Whether there is room for all of a packet: else it is waited for."""
+        if self.to_router == NONE:
+            return True
+        return max(fifo.free or 0 for fifo in self._lane(packet)) >= self.room(packet)
+
+    def room(self, packet: Packet) -> int:
+        """What a packet takes of a FIFO at the far end: its flits; on a ring a slot."""
+        return self.flits(packet) if self.ring == NONE else 1
 
     def _grant(self, fifo: Fifo) -> int:
         """Sends the first packet of `fifo` on its way; returns its flits."""
@@ -101,7 +117,7 @@ class Link:
         if fifo.feeder is None:
             clock.fire(packet.left, now + flits, Phase.EVENTS)
         else:
-            clock.start(self._free_slot(fifo, fifo.feeder, flits))
+            clock.start(self._give_back(fifo, fifo.feeder, packet))
         if self.to_router != NONE:
             held_back = max(0, flits - self._fabric.ahead(self.to_router, packet).flits(packet))
             clock.start(self._move_head(packet, self._ticks + held_back))
@@ -120,18 +136,18 @@ class Link:
         return int(self._wiring.link_ticks[self.row])
 
     def _move_head(self, packet: Packet, ticks: int) -> Steps:
-        """Takes a slot of the roomiest FIFO downstream; the head gets there after the delay."""
+        """Takes room in the roomiest FIFO downstream; the head gets there after the delay."""
         fifo = max(self._lane(packet), key=lambda fifo: (fifo.free, -fifo.id))
         assert fifo.free
-        fifo.free -= 1
+        fifo.free -= self.room(packet)
         yield self._clock.after(ticks)
         self._fabric.enter(fifo, packet)
 
-    def _free_slot(self, fifo: Fifo, feeder: "Link", flits: int) -> Steps:
-        """A slot is free as soon as its packet leaves, if the next cannot come any faster."""
-        yield self._clock.after(1 if self.width >= feeder.width else flits)
+    def _give_back(self, fifo: Fifo, feeder: "Link", packet: Packet) -> Steps:
+        """There is room again as soon as a packet leaves, if the next cannot come any faster."""
+        yield self._clock.after(1 if self.width >= feeder.width else self.flits(packet))
         assert fifo.free is not None
-        fifo.free += 1
+        fifo.free += feeder.room(packet)
         feeder.look()
 
     def _tail_left(self, fifo: Fifo) -> None:

@@ -95,8 +95,8 @@ class Network:
         return self.ahead(router, packet)
 
     def _add_downstream(self, link: Link) -> None:
-        slots = self._wiring.buffer_packets
+        room = int(self._wiring.fifo_room[link.row])
         for _ in range(self._wiring.num_vcs):
-            fifo = Fifo(len(self._fifos), link, link.to_router, slots)
+            fifo = Fifo(len(self._fifos), link, link.to_router, room)
             self._fifos.append(fifo)
             link.downstream.append(fifo)

@@ -33,7 +33,8 @@ class Packet:
 
 @dataclass(eq=False)
 class Fifo:
-    """Packets in order, the first of which wishes for a link. `free` slots, None: no bound."""
+    """Packets in order, the first of which wishes for a link. `free`: room in flits, on a ring in
+    packets; None: no bound."""
 
     id: int
     feeder: Link | None
