@@ -168,7 +168,7 @@ def explain(probes: dict, answers: dict) -> str:
             f"{max(data.values()):.3f} of the ring's time, locks on both ways at "
             f"{max(both.values()):.3f}. Wire times taken: {rounds}."
         )
-    parts += [_overlap(probes), _width(probes), _conclusion(probes)]
+    parts += [_overlap(probes), _width(probes), *_port(probes), _conclusion(probes)]
     return "\n".join(parts)
 
 
@@ -193,6 +193,18 @@ def _width(probes: dict) -> str:
     return (
         f"- By link width, the same: {found}. In a whole answer it counts by the time on messages."
     )
+
+
+def _port(probes: dict) -> list[str]:
+    """What is left without any lock where links are wider than what a scratchpad's port takes."""
+    link = max(key[2] for key in probes)
+    gap = max(max(ratios(probes, (tp, "ring", link, "shared")).values()) for tp in (4, 16))
+    if gap <= SMALL:
+        return []
+    return [
+        f"- Without locks at {link} GB/s the overlapped ring still differs by {gap:.2f}: the ports "
+        "of scratchpads are full there, and what comes over more hops needs deeper buffers."
+    ]
 
 
 def _conclusion(probes: dict) -> str:
