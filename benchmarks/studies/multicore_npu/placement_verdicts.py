@@ -130,8 +130,8 @@ def _no_reverse_lock(answers: dict) -> Verdict:
 
 def _why_small(key: tuple) -> str:
     return (
-        f"at TP {key[0]} by {key[1]} messages of a decode step are small: handshake and hops of the "
-        "ring's longest step set the pace"
+        f"at TP {key[0]} by {key[1]} messages of a decode step are small: handshake and hops of "
+        "the ring's longest step set the pace"
     )
 
 
@@ -221,7 +221,7 @@ def _conclusion(probes: dict) -> str:
     return (
         "- So a lock of the acknowledge's way makes the published gap: flows whose data and\n"
         "  acknowledge ways cross take turns. Shared bandwidth does not (no data link is shared\n"
-        f"  inside a group), and hops make {hops:.2f} at most, where acknowledges queue behind data.\n"
+        f"  inside a group); hops make {hops:.2f} at most, where acknowledges queue behind data.\n"
         "  The released program as run shows a far smaller gap (above), and only where the last\n"
         "  table differs: ranks of one row share a host port; at TP 16 ring and linear have as\n"
         "  many ranks a row, and it finds no gap there either."
