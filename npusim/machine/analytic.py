@@ -58,14 +58,14 @@ def _has_whole_transfers(hw: Hardware, fidelity: Fidelity) -> bool:
 def sustained_fraction(memory: Memory) -> float:
     """Share of the peak that a sequential stream sustains: `efficiency_fraction`, or by default
     what the timing leaves of it: a refresh takes tRFC of every tREFI, bursts of one bank group
-    follow one another no closer than tCCD_L, and rows are opened no faster than tRRD, tFAW / 4
-    and, over all banks in turn, tRAS + tRP allow."""
+    (all groups take turns) follow one another no closer than tCCD_L, and rows are opened no faster
+    than tRRD, tFAW / 4 and, over all banks in turn, tRAS + tRP allow."""
     if memory.efficiency_fraction is not None:
         return memory.efficiency_fraction
     t: DramTiming = memory.timing
     refreshing = t.t_rfc_ns / t.t_refi_ns if t.t_refi_ns else 0.0
     burst_ns, row_ns = t.burst_bytes / t.channel_gb_s, t.row_bytes / t.channel_gb_s
-    column_fraction = burst_ns / max(burst_ns, t.t_ccd_l_ns / (2 if t.group_block_bytes else 1))
+    column_fraction = burst_ns / max(burst_ns, t.t_ccd_l_ns / t.bank_groups)
     open_ns = max(t.t_rrd_ns, t.t_faw_ns / 4, (t.t_ras_ns + t.t_rp_ns) / t.num_banks)
     row_fraction = row_ns / max(row_ns / column_fraction, open_ns)
     return (1 - refreshing) * row_fraction
