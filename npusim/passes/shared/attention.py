@@ -185,7 +185,7 @@ def _tiles(work, blocks, first_row, cycles, split, chip: Chip) -> Tiles:
     )
     core = free_first(cycles, chip.num_cores)
     flops = 2 * (work.head_dim + work.value_dim) * field["pairs"]
-    return Tiles(core, chunks, cycles, flops, array_unit(0), q, kv, out)
+    return Tiles(core, chunks, cycles, flops, array_unit(0), q, kv, out, chip.cache_stripes)
 
 
 def _kv_memory(work: Attention, field, chunks: int, chip: Chip) -> np.ndarray:

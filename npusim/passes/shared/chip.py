@@ -39,6 +39,11 @@ class Chip:
         return self.cache.memory_id
 
     @property
+    def cache_stripes(self) -> tuple[int, int]:
+        """Memory id and stripe of the cache, as `Tiles.cache` wants them."""
+        return self.cache_id, self.cache.memory.interleave_bytes
+
+    @property
     def start_cycles(self) -> int:
         return ps_to_cycles(round(self.kernels.start_us * PS_PER_US), self.khz)
 

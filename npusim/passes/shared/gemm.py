@@ -19,7 +19,7 @@ from npusim.program import array_unit
 from npusim.units import ceil_div
 
 MAX_CHUNKS = 8  # enough steps a tile that the first load, which nothing hides, is a small part
-ENOUGH = 1.05
+ENOUGH = 1.02
 SUM_BITS = 32  # partial sums
 
 
@@ -125,7 +125,17 @@ def product_tiles(product: Product, cut: Cut, chip: Chip) -> Tiles:
     first = (first_row * product.n + first_column * rows + part * rows * columns) * out_bits // 8
     out = Operand(-(-rows * columns * out_bits // 8), first, place)
     core = np.arange(len(row)) % chip.num_cores
-    return Tiles(core, chunks, cycles, 2 * rows * depth * columns, array_unit(0), a, b, out)
+    return Tiles(
+        core,
+        chunks,
+        cycles,
+        2 * rows * depth * columns,
+        array_unit(0),
+        a,
+        b,
+        out,
+        chip.cache_stripes,
+    )
 
 
 def _places(m: int, product: Product, cut: Cut) -> np.ndarray:

@@ -44,4 +44,5 @@ def row_tiles(
         a=a,
         b=b,
         out=operand(out_bytes, chip.cache_id if out_cached else chip.hbm_id),
+        cache=chip.cache_stripes,
     )

@@ -13,6 +13,7 @@ from npusim.program import COLUMNS, COMPUTE, DEFAULTS, LOAD, STORE, dma_unit
 
 LOAD_UNIT, STORE_UNIT = dma_unit(1), dma_unit(2)
 ALIGN = 256  # steps of an operand begin at multiples of this
+SPREAD = 7  # stripes from tile to tile; numbers of channels are not multiples of it
 START = -1  # stands for the task that the kernel begins with
 A, B, OUT, NO_SLOT = 0, 1, 2, -1  # the tensor that an address counts from
 SLOTS = 3  # of a table; those of the next table of the same kernel follow
@@ -30,8 +31,8 @@ class Operand:
 
 @dataclass
 class Tiles:
-    """Tiles in the order in which they are dealt to the cores. `unit` computes; all but `a`, `b`,
-    `out` are by tile."""
+    """Tiles in the order in which they are dealt to the cores. `unit` computes; `cache`: memory id
+    and stripe in bytes of the cache; arrays are by tile."""
 
     core: np.ndarray
     chunks: int
@@ -41,6 +42,7 @@ class Tiles:
     a: Operand | None
     b: Operand | None
     out: Operand | None
+    cache: tuple[int, int] = (-1, 0)
 
 
 @dataclass
@@ -71,7 +73,7 @@ def tile_table(tiles: Tiles, stages: int) -> Table:
     slot = np.full(rows, NO_SLOT, np.int8)
     columns["core"][:] = np.repeat(tiles.core, index.shape[1])
     for place, (name, operand) in enumerate(loads):
-        _fill_loads(columns, slot, steps[:, :, place], operand, name)
+        _fill_loads(columns, slot, steps[:, :, place], operand, name, tiles.cache)
     _fill_computes(columns, steps[:, :, -1], tiles)
     if tiles.out is not None:
         _fill_stores(columns, slot, index[:, -1], tiles.out)
@@ -88,10 +90,11 @@ def chunk_edges(num_bytes: np.ndarray, chunks: int) -> np.ndarray:
     return edges
 
 
-def _fill_loads(columns, slot, rows, operand: Operand, name: int) -> None:
+def _fill_loads(columns, slot, rows, operand: Operand, name: int, cache: tuple[int, int]) -> None:
     """Assumes that tiles begin at different steps, so that the cores do not ask the same channel
-    at once."""
+    at once, and that the cache's address hash spreads what many cores read over all of it."""
     num_tiles, chunks = rows.shape
+    cache_id, stripe = cache
     edges = chunk_edges(operand.num_bytes, chunks)
     turn = (np.arange(chunks) + np.arange(num_tiles)[:, None]) % chunks
     first = np.take_along_axis(edges, turn, 1)
@@ -104,7 +107,8 @@ def _fill_loads(columns, slot, rows, operand: Operand, name: int) -> None:
     columns["kind"][rows] = LOAD
     columns["unit"][rows] = LOAD_UNIT
     columns["bytes"][rows] = last - first
-    columns["address"][rows] = operand.address[:, None] + first
+    spread = np.where(memory == cache_id, SPREAD * stripe, 0) * np.arange(num_tiles)[:, None]
+    columns["address"][rows] = operand.address[:, None] + first + spread
     columns["memory"][rows] = memory
     slot[rows] = name
 
