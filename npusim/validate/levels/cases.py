@@ -17,15 +17,19 @@ class Case:
 LAYERS = 2
 
 
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' if count > 1 else ''}"
+
+
 def _prefill(hw: str, model: str, tokens: int, tp: int, layers: int = LAYERS) -> Case:
     keys = (f"workload.prompt_tokens={tokens}", f"parallel.tp={tp}")
-    name = f"{hw}, {layers} layers of {model}, prefill {tokens}, tp {tp}"
+    name = f"{hw}, {_layers(layers)} of {model}, prefill {tokens}, tp {tp}"
     return Case(name, "quickstart", hw, model, (*keys, f"model.num_hidden_layers={layers}"))
 
 
 def _decode(hw: str, model: str, batch: int, context: int, tp: int, layers: int = LAYERS) -> Case:
     keys = (f"workload.batch={batch}", f"workload.context_tokens={context}", f"parallel.tp={tp}")
-    name = f"{hw}, {layers} layers of {model}, decode {batch} x {context}, tp {tp}"
+    name = f"{hw}, {_layers(layers)} of {model}, decode {batch} x {context}, tp {tp}"
     return Case(name, "decode", hw, model, (*keys, f"model.num_hidden_layers={layers}"))
 
 
@@ -45,7 +49,7 @@ def _collective(hw: str, op: str, num_bytes: int) -> Case:
 COMPUTE_BOUND = (
     _prefill("npu_large_core", "llama-3.1-8b", 1024, 16),
     _prefill("npu_group_hbm", "qwen3-4b", 512, 16),
-    _prefill("npu_small_core", "qwen3-4b", 1024, 16),
+    _prefill("npu_small_core", "qwen3-4b", 1024, 16, layers=1),
     _prefill("npu_edge_hbm", "llama-3.1-8b", 1024, 16, layers=1),
     _prefill("tpuv4_like", "llama-3.1-8b", 512, 4),
 )
@@ -61,7 +65,6 @@ COMPUTE_BOUND_FULL = (
 MEMORY_BOUND = (
     _decode("npu_large_core", "llama-3.1-8b", 8, 1024, 16),
     _decode("npu_large_core", "llama-3.1-8b", 1, 512, 64, layers=6),
-    _decode("npu_group_hbm", "llama-3.1-8b", 8, 1024, 16),
     _decode("npu_small_core", "qwen3-32b", 4, 1024, 64),
     _decode("npu_edge_hbm", "qwen3-4b", 8, 1024, 16),
     _decode("tpuv4_like", "llama-3.1-8b", 8, 1024, 4),
@@ -69,6 +72,7 @@ MEMORY_BOUND = (
 MEMORY_BOUND_FULL = (
     _decode("npu_large_core", "llama-3.1-8b", 8, 2048, 64, layers=8),
     _decode("npu_large_core", "qwen3-32b", 16, 1024, 64, layers=4),
+    _decode("npu_group_hbm", "llama-3.1-8b", 8, 1024, 16),
     _decode("npu_group_hbm", "qwen3-32b", 4, 4096, 16),
     _decode("npu_edge_hbm", "llama-3.1-8b", 8, 1024, 64, layers=6),
     _decode("tpuv4_like", "llama-3.1-8b", 32, 2048, 4, layers=4),

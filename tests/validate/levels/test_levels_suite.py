@@ -28,7 +28,7 @@ def test_compute_bound_cases_compute_most_of_the_time(case):
     assert found["compute_ps"] > 2 * found["wait_memory_ps"]
 
 
-@pytest.mark.parametrize("case", [cases.MEMORY_BOUND[0], cases.MEMORY_BOUND[5]])
+@pytest.mark.parametrize("case", [cases.MEMORY_BOUND[0], cases.MEMORY_BOUND[4]])
 def test_memory_bound_cases_wait_for_memory_most_of_the_time(case):
     found = stalls(case)
     assert found["wait_memory_ps"] > found["compute_ps"]
