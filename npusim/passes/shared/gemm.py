@@ -10,6 +10,7 @@ panels lie contiguously, and that what streams through leaves half of the cache 
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,45 +98,76 @@ def _merge_cycles(product: Product, cut: Cut, chip: Chip) -> float:
 
 def product_tiles(product: Product, cut: Cut, chip: Chip) -> Tiles:
     """The tiles of a product, those of one after another group."""
-    places = [_places(m, product, cut) for m in product.groups if m]
-    group = np.repeat(np.arange(len(places)), [len(p) for p in places])
-    row, column, part = np.concatenate(places).T
-    sizes = np.array([m for m in product.groups if m])
-    firsts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
-    rows = np.minimum(cut.rows, sizes[group] - row * cut.rows)
-    columns = np.minimum(cut.columns, product.n - column * cut.columns)
-    depth_edges = product.k * np.arange(cut.split + 1) // cut.split
-    k_first, depth = depth_edges[part], np.diff(depth_edges)[part]
-    first_row, first_column = firsts[group] + row * cut.rows, column * cut.columns
-    cycles = _cycles(rows, depth, columns, chip)
+    at = _sides(product, cut)
     a_bits, w_bits = chip.activation_bits, chip.weight_bits
-    a_bytes, b_bytes = -(-rows * depth * a_bits // 8), -(-columns * depth * w_bits // 8)
+    a_bytes = -(-at.rows * at.depth * a_bits // 8)
+    b_bytes = -(-at.columns * at.depth * w_bits // 8)
     chunks = min(MAX_CHUNKS, max(1, ceil_div(int((a_bytes + b_bytes).max()), chip.chunk_bytes)))
     chunks = min(chunks, int(a_bytes.min()), int(b_bytes.min()))
-    out_bits = a_bits if cut.split == 1 else SUM_BITS
-    whole = product.k * product.n
-    a = Operand(a_bytes, (first_row * product.k + k_first * rows) * a_bits // 8, chip.cache_id)
+    a_first = (at.first_row * product.k + at.first_k * at.rows) * a_bits // 8
+    a = Operand(a_bytes, a_first, chip.cache_id)
     if not product.input_cached:
-        a.memory = _first_touch(column, ceil_div(product.n, cut.columns), chunks, chip)
-    b_first = group * whole + first_column * product.k + k_first * columns
-    tiles_m = -(-sizes[group] // cut.rows)
-    sharers = np.minimum(cut.band, tiles_m - row // cut.band * cut.band)
-    b = Operand(b_bytes, b_first * w_bits // 8, _first_touch(row % cut.band, sharers, chunks, chip))
-    place = chip.cache_id if product.output_cached or cut.split > 1 else chip.hbm_id
-    first = (first_row * product.n + first_column * rows + part * rows * columns) * out_bits // 8
-    out = Operand(-(-rows * columns * out_bits // 8), first, place)
-    core = np.arange(len(row)) % chip.num_cores
+        a.memory = _first_touch(at.column, ceil_div(product.n, cut.columns), chunks, chip)
+    b_first = at.group * product.k * product.n + at.column * cut.columns * product.k
+    b_first = (b_first + at.first_k * at.columns) * w_bits // 8
+    sharers = np.minimum(cut.band, at.tiles_m - at.row // cut.band * cut.band)
+    b = Operand(b_bytes, b_first, _first_touch(at.row % cut.band, sharers, chunks, chip))
     return Tiles(
-        core,
-        chunks,
-        cycles,
-        2 * rows * depth * columns,
-        array_unit(0),
-        a,
-        b,
-        out,
-        chip.cache_stripes,
+        core=np.arange(len(at.rows)) % chip.num_cores,
+        chunks=chunks,
+        cycles=_cycles(at.rows, at.depth, at.columns, chip),
+        flops=2 * at.rows * at.depth * at.columns,
+        unit=array_unit(0),
+        a=a,
+        b=b,
+        out=_output(product, cut, at, chip),
+        cache=chip.cache_stripes,
     )
+
+
+class _Sides(NamedTuple):
+    """By tile: its group and place, its sides, and where they begin in the group's product (rows:
+    in those of all groups)."""
+
+    group: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    part: np.ndarray
+    tiles_m: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    depth: np.ndarray
+    first_row: np.ndarray
+    first_k: np.ndarray
+
+
+def _sides(product: Product, cut: Cut) -> _Sides:
+    sizes = np.array([m for m in product.groups if m])
+    places = [_places(int(m), product, cut) for m in sizes]
+    group = np.repeat(np.arange(len(places)), [len(p) for p in places])
+    row, column, part = np.concatenate(places).T
+    edges = product.k * np.arange(cut.split + 1) // cut.split
+    return _Sides(
+        group,
+        row,
+        column,
+        part,
+        tiles_m=-(-sizes[group] // cut.rows),
+        rows=np.minimum(cut.rows, sizes[group] - row * cut.rows),
+        columns=np.minimum(cut.columns, product.n - column * cut.columns),
+        depth=np.diff(edges)[part],
+        first_row=(np.cumsum(sizes) - sizes)[group] + row * cut.rows,
+        first_k=edges[part],
+    )
+
+
+def _output(product: Product, cut: Cut, at: _Sides, chip: Chip) -> Operand:
+    """Tiles of the result, or of partial sums, which stay in the cache."""
+    bits = chip.activation_bits if cut.split == 1 else SUM_BITS
+    place = chip.cache_id if product.output_cached or cut.split > 1 else chip.hbm_id
+    first = at.first_row * product.n + at.column * cut.columns * at.rows
+    first = first * cut.split + at.part * at.rows * at.columns
+    return Operand(-(-at.rows * at.columns * bits // 8), first * bits // 8, place)
 
 
 def _places(m: int, product: Product, cut: Cut) -> np.ndarray:

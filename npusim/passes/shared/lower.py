@@ -53,7 +53,7 @@ def lower_kernels(
             emitter.hand_over(group, handed if not index else {})
     program = emitter.builder.build()
     program.notes += _notes(layout, chip, parallel)
-    program.placed += _placed(layout, chip)
+    program.placed += _placed(layout)
     check(program)
     return program
 
@@ -97,7 +97,9 @@ def _check(hardware: Hardware, parallel: Parallel) -> None:
         raise SpecError(f"{hardware.name} has no chips to spread over; tp, pp, dp must be 1")
     if chips is not None and needed > chips.count:
         raise SpecError(
-            f"tp x pp x dp takes {needed} chips, {hardware.name} has {chips.count}", "parallel"
+            f"tp x pp x dp takes {needed} chips, {hardware.name} has {chips.count}; "
+            "set parallel.tp lower",
+            "parallel",
         )
     if parallel.dp > 1:
         raise SpecError("a chip with kernels runs one replica; dp must be 1", "parallel.dp")
@@ -118,12 +120,12 @@ def _notes(layout: Layout, chip: Chip, parallel: Parallel) -> list[str]:
     return found
 
 
-def _placed(layout: Layout, chip: Chip) -> list[dict]:
-    sizes = {"weights": layout.weight_bytes, "kv": layout.kv_bytes}
-    return [
-        {"tensor": name, "memory": chip.hbm.memory.name, "bytes": size}
-        for name, size in sizes.items()
-    ]
+def _placed(layout: Layout) -> list[dict]:
+    """One row in the form of `passes.planned.placed_rows`: core 0 stands for all, which share what
+    lies in memory."""
+    zeros = ("core", "replica", "stage", "rank", "resident_weights", "sram_kv_bytes")
+    sizes = {"memory_weight_bytes": layout.weight_bytes, "memory_kv_bytes": layout.kv_bytes}
+    return [{**dict.fromkeys(zeros, 0), **sizes, "peak_sram_bytes": 0}]
 
 
 class _Emitter:
