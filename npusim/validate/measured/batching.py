@@ -6,6 +6,7 @@ Assumes equal lengths of all requests and no time between iterations.
 from collections import deque
 from dataclasses import dataclass
 
+from npusim.errors import CapacityError
 from npusim.validate.measured.steps import StepTimes
 
 KV_FRACTION = 0.9  # of what weights leave free: TensorRT-LLM's default free_gpu_memory_fraction
@@ -14,11 +15,12 @@ MAX_TOKENS = 8192  # TensorRT-LLM's default max_num_tokens
 
 
 def static_s(steps: StepTimes, batch: int, prompt: int, outputs: int) -> float:
-    """A batch that is prefilled together and decoded together; in waves where its KV does not fit
-    the memory at once."""
-    at_once = min(batch, steps.kv_tokens(KV_FRACTION) // (prompt + outputs))
+    """A batch that is prefilled together and decoded together; in waves where its KV (the last
+    token leaves none) does not fit the memory at once. Raises CapacityError when one does not."""
+    tokens = prompt + outputs - 1
+    at_once = min(batch, steps.kv_tokens(1.0) // tokens)
     if at_once < 1:
-        raise ValueError(f"no request of {prompt + outputs} tokens fits")
+        raise CapacityError(f"no request of {tokens} tokens fits")
     full, rest = divmod(batch, at_once)
     waves = [at_once] * full + ([rest] if rest else [])
     return sum(_wave_s(steps, wave, prompt, outputs) for wave in waves)
@@ -52,7 +54,7 @@ def in_flight(
     """
     slots = min(MAX_BATCH, steps.kv_tokens(KV_FRACTION) // (prompt + outputs))
     if slots < 1:
-        raise ValueError(f"no request of {prompt + outputs} tokens fits")
+        raise CapacityError(f"no request of {prompt + outputs} tokens fits")
     users = concurrency or requests
     arrivals = deque([(0.0, min(users, requests))])
     running: deque[list[int]] = deque()  # [age in tokens, requests]

@@ -1,9 +1,10 @@
-"""A row of measured.csv and its StepTimes → our figure in the row's unit."""
+"""A row of measured.csv, its StepTimes and its serving stack → our figure in the row's unit."""
 
 from collections.abc import Callable
 
 from npusim.validate.measured.batching import InFlight, in_flight, static_s
 from npusim.validate.measured.rows import Row
+from npusim.validate.measured.stacks import Stack
 from npusim.validate.measured.steps import StepTimes
 
 UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
@@ -21,37 +22,56 @@ OTHER_REQUESTS = 3_000
 ROUNDS = 10  # requests a user sends in a closed loop
 
 
-def latency(row: Row, steps: StepTimes) -> float:
-    return _static_s(row, steps) / UNIT_S[row.unit]
+LARGEST_BATCH = 128  # of CENT's baseline
 
 
-def static_throughput(row: Row, steps: StepTimes) -> float:
+def latency(row: Row, steps: StepTimes, stack: Stack) -> float:
+    return _static_s(row, steps, stack) / UNIT_S[row.unit]
+
+
+def static_throughput(row: Row, steps: StepTimes, stack: Stack) -> float:
     """Generated tokens per second of a static batch, prefill included, by all chips."""
-    return int(row.batch) * row.output_tokens / _static_s(row, steps)
+    return int(row.batch) * row.output_tokens / _static_s(row, steps, stack)
 
 
-def _static_s(row: Row, steps: StepTimes) -> float:
-    return static_s(steps, int(row.batch), row.input_tokens, row.output_tokens)
+def _static_s(row: Row, steps: StepTimes, stack: Stack) -> float:
+    batch = int(row.batch)
+    return stack.added_s(batch) + static_s(steps, batch, row.input_tokens, row.output_tokens)
 
 
-def throughput(row: Row, steps: StepTimes) -> float:
+def throughput(row: Row, steps: StepTimes, stack: Stack) -> float:
     """Generated tokens per second under an unlimited request rate, or in a closed loop."""
     done, requests = _run(row, steps)
     return requests * row.output_tokens / done.total_s
 
 
-def first_token(row: Row, steps: StepTimes) -> float:
+def decode_throughput(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Generated tokens per second of the largest batch whose KV fits, prefill left out."""
+    fits = steps.kv_tokens(1.0) // (row.input_tokens + row.output_tokens - 1)
+    batch = min(LARGEST_BATCH, fits)
+    time_s = steps.decodes_s(batch, row.input_tokens, row.output_tokens)
+    return batch * row.output_tokens / time_s
+
+
+def first_token(row: Row, steps: StepTimes, stack: Stack) -> float:
     if row.batch.startswith("conc"):
         return _run(row, steps)[0].ttft_s / UNIT_S[row.unit]
-    return steps.prefill_s(int(row.batch), row.input_tokens) / UNIT_S[row.unit]
+    batch = int(row.batch)
+    return (stack.added_s(batch) + steps.first_token_s(batch, row.input_tokens)) / UNIT_S[row.unit]
 
 
-def token_gap(row: Row, steps: StepTimes) -> float:
+def token_gap(row: Row, steps: StepTimes, stack: Stack) -> float:
     return _run(row, steps)[0].itl_s / UNIT_S[row.unit]
 
 
-def prefill_rate(row: Row, steps: StepTimes) -> float:
-    return int(row.batch) * row.input_tokens / steps.prefill_s(int(row.batch), row.input_tokens)
+def user_speed(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Tokens per second of one user, right behind the prompt."""
+    return 1 / steps.decode_s(int(row.batch), row.input_tokens)
+
+
+def prefill_rate(row: Row, steps: StepTimes, stack: Stack) -> float:
+    batch = int(row.batch)
+    return batch * row.input_tokens / steps.first_token_s(batch, row.input_tokens)
 
 
 def _run(row: Row, steps: StepTimes) -> tuple[InFlight, int]:
@@ -61,11 +81,13 @@ def _run(row: Row, steps: StepTimes) -> tuple[InFlight, int]:
     return in_flight(steps, requests, row.input_tokens, row.output_tokens, users), requests
 
 
-FIGURES: dict[str, Callable[[Row, StepTimes], float]] = {
+FIGURES: dict[str, Callable[[Row, StepTimes, Stack], float]] = {
     "latency": latency,
     "output_tput": static_throughput,
     "output_tput_per_gpu": static_throughput,
     "output_tput_total": throughput,
+    "decode_tput": decode_throughput,
+    "decode_speed_per_user": user_speed,
     "ttft": first_token,
     "itl": token_gap,
     "prefill_TPR": prefill_rate,

@@ -2,7 +2,8 @@
 
 Assumes what a row leaves open: lengths are uniform, Llama-3-8B has the shape of Llama-3.1-8B and
 "LLaMA-7B" that of Llama-2-7B, fp8 is the type of weights, activations and KV alike, fp4 that of
-weights and activations with KV in fp8.
+weights and activations with KV in fp8, and bfp8 (Tenstorrent's block floating point) costs what
+fp8 does.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ CHIPS = {
     "H200-SXM-141GB": "h200_sxm",
     "L40S": "l40s",
     "RTX6000Pro-BSE": "rtx_6000_pro",
+    "Gaudi2": "gaudi2",
+    "n150": "wormhole_n150",
 }
+MESH_CORES = {"wormhole_n150": 64}  # cores that a model is cut over, where a chip is a mesh
 MODELS = {
     "GPT-J-6B": "gpt-j-6b",
     "LLaMA-7B": "llama-2-7b",
@@ -48,6 +52,7 @@ DTYPES = {
     "bf16": ("bf16", "bf16", "bf16"),
     "fp8": ("fp8", "fp8", "fp8"),
     "fp4": ("fp4", "fp4", "fp8"),
+    "bfp8/bfp4": ("fp8", "bf16", "fp8"),
 }
 
 
@@ -61,6 +66,7 @@ class Served:
     tp: int = 1
     pp: int = 1
     ep: int = 1
+    overrides: tuple[str, ...] = ()  # `--set` texts
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,11 @@ class Row:
     @property
     def served(self) -> Served:
         """KeyError where npusim has no such chip or model."""
-        degrees = _degrees(self.layout)
+        chip, degrees = CHIPS[self.hardware], _degrees(self.layout)
+        if chip in MESH_CORES:
+            degrees["tp"] = MESH_CORES[chip]
         dtypes = DTYPES[self.dtype.rstrip("?")]
-        return Served(CHIPS[self.hardware], MODELS[self.model], dtypes, **degrees)
+        return Served(chip, MODELS[self.model], dtypes, **degrees)
 
 
 def _degrees(layout: str) -> dict[str, int]:
@@ -103,7 +111,10 @@ def _degrees(layout: str) -> dict[str, int]:
             found[name.lower()] = int(piece)
         else:
             name = piece
-    return {key: value for key, value in found.items() if key in ("tp", "pp", "ep")}
+    degrees = {key: value for key, value in found.items() if key in ("tp", "pp", "ep")}
+    if "ep" in degrees:  # TensorRT-LLM: as many chips share attention as share the experts
+        degrees["tp"] = max(degrees["ep"], degrees.get("tp", 1))
+    return degrees
 
 
 def _pieces(text: str) -> list[str]:

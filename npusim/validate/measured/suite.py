@@ -1,12 +1,24 @@
-"""Published latencies and throughputs of LLMs on real chips, against simulated ones."""
+"""Published latencies and throughputs of LLMs on real chips, against simulated ones.
+
+Families are named by source, chip and phase. Rows that a stack's constant was fitted on are marked
+and counted apart (`stacks.py`); rows that cannot be simulated are counted with their reasons
+(`unsimulated.py`) in the note of the arithmetic family.
+"""
 
 from collections.abc import Callable
 
 from npusim.errors import NpusimError
 from npusim.validate.compare import Comparison, Family, Goal
+from npusim.validate.measured.arithmetic import arithmetic_family
+from npusim.validate.measured.experts import expert_families
 from npusim.validate.measured.figures import FIGURES
+from npusim.validate.measured.kernels import kernel_families
+from npusim.validate.measured.operators import operator_family
 from npusim.validate.measured.rows import CHIPS, MODELS, Row, Served, read_measured
+from npusim.validate.measured.stacks import Stack, is_fit, stacks
 from npusim.validate.measured.steps import StepTimes
+from npusim.validate.measured.tools import tool_families
+from npusim.validate.measured.unsimulated import reason
 
 DECODE, PREFILL = Goal("mape", 0.10), Goal("mape", 0.15)
 
@@ -17,7 +29,9 @@ SOURCES = {
     "NeMo": "nemo",
     "LLM-Inference-Bench": "inference-bench",
     "NIM": "nim",
-    "2502.04563": "wafer-gpu",
+    "2502.04563": "sglang",
+    "CENT": "cent-baseline",
+    "tt-metal": "tt-metal",
 }
 PHASES = {
     "ttft": ("first token", PREFILL),
@@ -26,40 +40,91 @@ PHASES = {
     "output_tput": ("throughput", DECODE),
     "output_tput_per_gpu": ("throughput", DECODE),
     "output_tput_total": ("throughput", DECODE),
+    "decode_tput": ("decode", DECODE),
+    "decode_speed_per_user": ("decode", DECODE),
     "itl": ("token gap", DECODE),
+}
+NOTES = {
+    "inference-bench A100 PP": "measured latencies grow as if stages did not overlap; ours overlap",
+    "inference-bench A100": "chip taken as the 40 GB part, as the KV capacity suggests",
+    "sglang A100": "models above 13B on few layers, scaled, by the source",
+    "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown",
+    "trtllm-inflight RTX6000Pro MoE": "attention by heads, not by requests as there",
+}
+QUICK = {
+    ("inference-bench A100", "7B"): 2,
+    ("inference-bench H100", "7B"): 3,
+    ("nemo A100", "7B"): 2,
+    ("nemo H100", "7B"): 2,
+    ("trtllm-static A100", "7B"): 4,
+    ("trtllm-static H100", "6B"): 3,
+    ("trtllm-static L40S", "7B"): 2,
 }
 
 
 def run(full: bool, progress: Callable[[str], None]) -> list[Family]:
+    progress("kernel tables of A100")
+    families = [*kernel_families(full), operator_family()]
+    progress("one iteration by other tools")
+    families += tool_families()
+    families += row_families(simulated_rows(full), progress)
+    return [*families, *expert_families(), arithmetic_family()]
+
+
+def row_families(rows: list[Row], progress: Callable[[str], None]) -> list[Family]:
     times: dict[Served, StepTimes] = {}
-    found: dict[str, list[Comparison]] = {}
-    goals: dict[str, Goal] = {}
-    for row in simulated_rows(full):
+    found: dict[tuple[str, str], list[Comparison]] = {}
+    goals: dict[tuple[str, str], Goal] = {}
+    for row in rows:
         progress(row.name)
         steps = times.setdefault(row.served, StepTimes(row.served))
-        label, goals_of = family_of(row)
-        try:
-            ours = FIGURES[row.metric](row, steps)
-        except NpusimError as error:
-            raise type(error)(f"{row.name}: {error}") from error
-        name = f"{row.model} {row.dtype} {row.layout} b{row.batch}"
-        name += f" {row.input_tokens}/{row.output_tokens} {row.metric}"
-        found.setdefault(label, []).append(Comparison(name, ours, row.value, row.unit))
-        goals[label] = goals_of
+        group, (phase, goal) = group_of(row), PHASES[row.metric]
+        found.setdefault((group, phase), []).append(_comparison(row, steps))
+        goals[group, phase] = goal
     return [
-        Family("measured", label, "silicon", tuple(rows), goals[label])
-        for label, rows in found.items()
+        Family(
+            "measured",
+            f"{group} {phase}",
+            "silicon",
+            tuple(rows),
+            goals[group, phase],
+            NOTES.get(group, ""),
+        )
+        for (group, phase), rows in found.items()
     ]
 
 
-def family_of(row: Row) -> tuple[str, Goal]:
-    source = next(name for part, name in SOURCES.items() if part in row.source)
-    phase, goal = PHASES[row.metric]
-    return f"{source} {row.hardware.split('-')[0]} {phase}", goal
+def _comparison(row: Row, steps: StepTimes) -> Comparison:
+    source = source_of(row)
+    stack = stacks().get(source, Stack())
+    try:
+        ours = FIGURES[row.metric](row, steps, stack)
+    except NpusimError as error:
+        raise type(error)(f"{row.name}: {error}") from error
+    name = f"{row.model} {row.dtype} {row.layout} b{row.batch}"
+    name += f" {row.input_tokens}/{row.output_tokens} {row.metric}"
+    use = "fit" if is_fit(source, row) else "report"
+    return Comparison(name, ours, row.value, row.unit, use)
+
+
+def source_of(row: Row) -> str:
+    """What a row's source is called here. KeyError for others."""
+    found = [name for part, name in SOURCES.items() if part in row.source]
+    if not found:
+        raise KeyError(row.source)
+    return found[0]
+
+
+def group_of(row: Row) -> str:
+    """Source and chip; what is cut in another way than by tensors stands apart."""
+    group = f"{source_of(row)} {row.hardware.split('-')[0]}"
+    if row.model.startswith(("Mixtral", "Qwen3-30B")):
+        return f"{group} MoE"
+    return f"{group} PP" if row.served.pp > 1 else group
 
 
 def simulated_rows(full: bool) -> list[Row]:
-    """Rows on chips and of models that we have; quick: one chip, dense models of one chip."""
+    """Rows on chips and of models that we have; quick: a few rows of small models on one chip."""
     rows = [
         row
         for row in read_measured()
@@ -67,5 +132,18 @@ def simulated_rows(full: bool) -> list[Row]:
         and row.model in MODELS
         and row.metric in FIGURES
         and any(part in row.source for part in SOURCES)
+        and reason(row) is None
     ]
-    return rows if full else [row for row in rows if row.served.tp == row.served.pp == 1][:12]
+    return rows if full else quick_rows(rows)
+
+
+def quick_rows(rows: list[Row]) -> list[Row]:
+    """The first rows of each key of QUICK that need few simulated points."""
+    left, found = dict(QUICK), []
+    for row in rows:
+        key = (group_of(row), row.model[-2:])
+        is_short = row.output_tokens <= 128 and (row.batch.isdigit() and int(row.batch) <= 64)
+        if row.num_chips == 1 and is_short and left.get(key, 0):
+            left[key] -= 1
+            found.append(row)
+    return found

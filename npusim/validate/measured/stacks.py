@@ -1,0 +1,34 @@
+"""`data/stacks.csv` → what a serving stack adds to the time of its kernels, on the host."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from npusim.validate.data import read_rows
+from npusim.validate.measured.rows import Row
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Seconds of a call, and of each request in it. Assumes that a stack without a row hides its
+    host's work behind the kernels."""
+
+    call_s: float = 0.0
+    request_s: float = 0.0
+
+    def added_s(self, requests: int) -> float:
+        return self.call_s + requests * self.request_s
+
+
+@cache
+def stacks() -> dict[str, Stack]:
+    return {
+        row["stack"]: Stack(float(row["call_ms"]) / 1e3, float(row["request_ms"]) / 1e3)
+        for row in read_rows("stacks.csv")
+    }
+
+
+def is_fit(stack: str, row: Row) -> bool:
+    """Whether a constant of the stack was fitted on this row."""
+    if stack == "trtllm-static":
+        return row.metric == "ttft" and row.input_tokens == 128
+    return stack == "nemo" and row.num_chips == 1 and row.batch in ("1", "8")
