@@ -38,6 +38,10 @@ SUITES: dict[str, Suite] = {
     "wormhole": Suite(
         "npusim.validate.wormhole.suite", "recorded NoC traces against Tenstorrent Wormhole silicon"
     ),
+    "measured": Suite(
+        "npusim.validate.measured.suite",
+        "kernels, iterations and whole runs of LLMs against measurements on real chips",
+    ),
     "levels": Suite(
         "npusim.validate.levels.suite",
         "analytic memory and NoC against every transaction: error and speed-up",
