@@ -3,9 +3,9 @@
 import pytest
 
 from npusim.errors import SpecError
-from npusim.spec.load import load_model, load_scenario, resolve
+from npusim.spec.load import bundled, load_model, load_scenario, resolve
 
-HARDWARE = "npu_edge_hbm, npu_group_hbm, npu_hetero_pd, npu_large_core, npu_small_core, tpuv4_like"
+HARDWARE = ", ".join(sorted(bundled("hardware")))
 DTYPES = "fp32, fp16, bf16, fp8, int8, int4, fp4"
 KINDS = "llm, gemm, transfer, collective, memory"
 OPS = "all_reduce, all_gather, reduce_scatter, all_to_all, broadcast"

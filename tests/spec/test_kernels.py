@@ -1,5 +1,7 @@
 """Chips of the GPU kind: they load with their published sums, and bad kernels are refused."""
 
+import re
+
 import pytest
 
 from npusim.cost.roofline import peak_gflop_s
@@ -17,8 +19,15 @@ GPUS = {
 }
 
 
-def test_every_chip_with_kernels_is_listed_here():
-    assert {name for name in bundled("hardware") if load_hardware(name).kernels} == set(GPUS)
+def test_every_chip_with_the_family_s_constants_is_listed_here():
+    texts = {name: path.read_text() for name, path in bundled("hardware").items()}
+    found = {name for name, text in texts.items() if re.search("cuda_kernels|base: a100", text)}
+    assert found == set(GPUS)
+
+
+def test_the_family_has_one_set_of_constants():
+    kernels = [load_hardware(name).kernels for name in GPUS]
+    assert len({k.model_copy(update={"overlapped_softmax": False}) for k in kernels}) == 1
 
 
 @pytest.mark.parametrize("name", GPUS)
