@@ -200,27 +200,41 @@ def _host_us(ranks: int) -> float:
     return run([*chip(), f"hw.memories=[{host}]", f"workload={work}"]).makespan_ps / 1e6
 
 
+# whole answers that are drawn: (partition, mode, link GB/s), one color each
+DRAWN = (
+    ("mn", "both", 160),
+    ("mn", "both", 8),
+    ("mn", "both", 480),
+    ("k", "both", 160),
+    ("mn", "data", 160),
+    ("k", "data", 160),
+)
+BLACK = 6
+
+
 def _figure(probes: dict, answers: dict):
     panels = {}
     for tp in (4, 16):
         panels[f"one ring, TP {tp}, phased, 160 GB/s"] = [
-            _line(router, [probes[tp, "ring_phased", 160, router, p].time_ps for p in POLICIES], i)
-            for i, router in enumerate(ROUTERS)
-        ]
-        rows = [r for r in published("placement") if r["tp"] == str(tp)]
-        lines = [
             _line(
-                f"published {r['model']}", [float(r[f"{p}_s"]) for p in POLICIES], 4 + i % 3, True
+                f"ring, {name}",
+                [probes[tp, "ring_phased", 160, name, p].time_ps for p in POLICIES],
+                i,
             )
-            for i, r in enumerate(rows)
+            for i, name in enumerate(ROUTERS)
         ]
-        for i, key in enumerate(dict.fromkeys(c[:4] for c in answers if c[0] == tp)):
-            name = " ".join(map(str, key[1:]))
-            lines.append(_line(name, [answers[(*key, p)].ms for p in POLICIES], i))
+        lines = [
+            _line("published, 4B to 32B", [float(row[f"{p}_s"]) for p in POLICIES], BLACK, True)
+            for row in published("placement")
+            if row["tp"] == str(tp)
+        ]
+        for color, key in enumerate(DRAWN):
+            if (tp, *key, "ring") in answers:
+                times = [answers[(tp, *key, p)].ms for p in POLICIES]
+                lines.append(_line(f"answer, {key[0]}, {key[1]}, {key[2]} GB/s", times, color))
         panels[f"whole answer, TP {tp}"] = lines
-    return lines_figure(
-        "Placement: time over the ring's", panels, "placement", "time / ring", log=""
-    )
+    title = "Placement: time over the ring placement's"
+    return lines_figure(title, panels, "placement", "time / ring", log="")
 
 
 def _line(name: str, times: list[float], color: int, dash: bool = False) -> Line:
