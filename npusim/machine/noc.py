@@ -16,7 +16,6 @@ from npusim.spec.hardware import Hardware
 STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
 LABELS = ("request", "response")
 ONE_WAY = (("east", "south"), ("west", "north"))  # by network
-MOST_LINES = 64  # rows or columns of a mesh
 
 
 @dataclass
@@ -95,6 +94,7 @@ def _steps(hw: Hardware, network: int) -> Iterator[tuple[int, str, int, int]]:
         return
     mesh, is_torus = hw.mesh, hw.noc.topology == "torus"
     sides = ONE_WAY[network] if hw.noc.one_way else tuple(STEPS)
+    lines = max(mesh.rows, mesh.columns)
     for router in range(mesh.num_cores):
         row, column = divmod(router, mesh.columns)
         for side in sides:
@@ -105,7 +105,7 @@ def _steps(hw: Hardware, network: int) -> Iterator[tuple[int, str, int, int]]:
             if there == router or (wraps and not is_torus):
                 continue
             line = row if right else column
-            ring = (network * len(STEPS) + [*STEPS].index(side)) * MOST_LINES + line
+            ring = (network * len(STEPS) + [*STEPS].index(side)) * lines + line
             yield router, side, there, ring if is_torus else NONE
 
 

@@ -49,11 +49,12 @@ def test_one_way_requests_go_east_and_south_the_rest_west_and_north():
     assert wiring.num_links == 2 * (2 * 12 + 2 * 12)
 
 
-def test_every_direction_of_every_row_and_column_is_a_ring():
-    wiring = build_wiring(torus(3, 4))
+@pytest.mark.parametrize(("rows", "columns"), [(3, 4), (70, 2)])
+def test_every_direction_of_every_row_and_column_is_a_ring(rows, columns):
+    wiring = build_wiring(torus(rows, columns))
     rings, sizes = np.unique(wiring.link_ring[wiring.link_ring >= 0], return_counts=True)
-    assert len(rings) == 2 * 2 * (3 + 4)
-    assert sorted(sizes.tolist()) == [3] * 16 + [4] * 12
+    assert len(rings) == 2 * 2 * (rows + columns)
+    assert sorted(sizes.tolist()) == sorted([rows] * 4 * columns + [columns] * 4 * rows)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
