@@ -76,6 +76,7 @@ MEMORY_BOUND_FULL = (
     _decode("npu_group_hbm", "qwen3-32b", 4, 4096, 16),
     _decode("npu_edge_hbm", "llama-3.1-8b", 8, 1024, 64, layers=6),
     _decode("tpuv4_like", "llama-3.1-8b", 32, 2048, 4, layers=4),
+    _decode("a100_sxm_80", "llama-2-7b", 8, 512, 1),
 )
 ACCESSES = tuple(
     _access(hw, pattern, num_bytes, size, reads)
