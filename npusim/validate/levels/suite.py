@@ -54,8 +54,8 @@ def run(full: bool, progress: Progress) -> list[Family]:
 
 # npu_group_hbm's is -0.4 % with scratchpad ports that are wide enough for everything.
 PORT_NOTE = (
-    "from traffic at scratchpad ports, taken as even, where arrays need them fully (npu_group_hbm), "
-    "and from bank conflicts where cores share a memory (tpuv4_like)"
+    "from traffic at scratchpad ports, taken as even, where arrays need them (npu_group_hbm), and "
+    "from bank conflicts where cores share a memory (tpuv4_like)"
 )
 ACCESS_NOTE = "no rows, banks or turnarounds: random and strided traffic comes out optimistic"
 EDGE_NOTE = "optimistic where edge memory's data shares the links of the real NoC"
