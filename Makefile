@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 
-.PHONY: demo test slow check bench clean
+.PHONY: demo test slow check validate bench clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/npusim run
@@ -20,6 +20,9 @@ check: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy npusim
+
+validate: $(DEMO_STAMP)
+	$(BIN)/npusim validate --full
 
 bench: $(TEST_STAMP)
 	$(BIN)/python -m pytest benchmarks -q
