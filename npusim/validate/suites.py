@@ -31,6 +31,10 @@ SUITES: dict[str, Suite] = {
     "compute": Suite(
         "npusim.validate.compute.suite", "systolic array against registers, SCALE-Sim and ONNXim"
     ),
+    "dram": Suite(
+        "npusim.validate.dram.suite",
+        "burst kernel of a channel against every command, on seven memories; Ramulator 2",
+    ),
     "collectives": Suite(
         "npusim.validate.collectives.suite",
         "on-chip and chip-to-chip collectives against closed forms, ASTRA-sim and A100",

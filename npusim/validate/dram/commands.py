@@ -25,6 +25,8 @@ ACT, PRE, RD, WR = range(4)
     RTW, CL, CWL, BL, REFI, RFC, ACT_SLOTS, COLUMN_SLOTS, SHARED_BUS, BANKS, BANKS_PER_GROUP,
     BANKS_PER_PSEUDO_CHANNEL, QUEUE,
 ) = range(26)  # fmt: skip
+# Buses of row and column commands: two, one, or two that one command a cycle goes over.
+SEPARATE, SHARED, ONE_A_CYCLE = range(3)
 CLOSED = -1
 MOST_HELD = 512  # requests that wait or have begun
 
@@ -141,9 +143,9 @@ def simulate(T, arrival, is_write, first_piece, bank, row, bursts, done):
                     begun[r] = True
                     waiting -= 1
                     passed += r != oldest
-                if T[SHARED_BUS] == 1:
+                if T[SHARED_BUS] != SEPARATE:
                     row_free = max(row_free, column_free)
-        if now >= row_free and not (T[SHARED_BUS] == 1 and now < column_free):
+        if now >= row_free:
             row_command, piece, command = _pick_row(
                 ok, open_row, held, num_held, is_write, begun, only, way, mode, first_piece,
                 bank, row, bursts, now)  # fmt: skip
@@ -157,8 +159,8 @@ def simulate(T, arrival, is_write, first_piece, bank, row, bursts, done):
                     begun[r] = True
                     waiting -= 1
                     passed += r != oldest
-                if T[SHARED_BUS] == 1:
-                    column_free = max(column_free, row_free)
+                if T[SHARED_BUS] != SEPARATE:
+                    column_free = row_free if T[SHARED_BUS] == SHARED else now + 1
         if column >= 0 and _is_served(held[column], first_piece, bursts):
             num_held -= 1
             for i in range(column, num_held):

@@ -78,9 +78,9 @@ def clocked(timing: DramTiming, part: str, queue: int) -> Clocked:
     return Clocked(np.array([words[i] for i in range(len(words))]), clock_ns)
 
 
-def place(timing: DramTiming, burst: int) -> tuple[int, int]:
-    """(bank, row) of a burst, by its number in the channel. Banks of a group are neighbours."""
-    address = burst * timing.burst_bytes
+def place(timing: DramTiming, bursts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(bank, row) of bursts by their number in the channel. Banks of a group are neighbours."""
+    address = bursts * timing.burst_bytes
     spread = 2 if timing.group_block_bytes else 1
     run = address // (spread * timing.row_bytes)
     half = address // timing.group_block_bytes % 2 if spread == 2 else 0
@@ -91,20 +91,19 @@ def place(timing: DramTiming, burst: int) -> tuple[int, int]:
 
 
 def pieces(timing: DramTiming, requests: Requests) -> tuple[np.ndarray, ...]:
-    """(first_piece, bank, row, bursts) of commands.simulate."""
-    first, bank, row, bursts = [0], [], [], []
-    for address, size in zip(requests.address.tolist(), requests.bytes.tolist(), strict=True):
-        found: dict[tuple[int, int], int] = {}
-        last = (address + size - 1) // timing.burst_bytes
-        for burst in range(address // timing.burst_bytes, last + 1):
-            where = place(timing, burst)
-            found[where] = found.get(where, 0) + 1
-        for (its_bank, its_row), count in found.items():
-            bank.append(its_bank)
-            row.append(its_row)
-            bursts.append(count)
-        first.append(len(bank))
-    return tuple(np.array(column, dtype=np.int64) for column in (first, bank, row, bursts))
+    """(first_piece, bank, row, bursts) of commands.simulate, in the order of addresses."""
+    first = requests.address // timing.burst_bytes
+    counts = (requests.address + requests.bytes - 1) // timing.burst_bytes - first + 1
+    request = np.repeat(np.arange(len(requests)), counts)
+    starts = np.cumsum(counts) - counts
+    bank, row = place(timing, np.arange(len(request)) - starts[request] + first[request])
+    keys = np.stack([request, row, bank])
+    _, index, bursts = np.unique(keys, axis=1, return_index=True, return_counts=True)
+    order = np.argsort(index)
+    chosen = index[order]
+    num_pieces = np.bincount(request[chosen], minlength=len(requests))
+    first_piece = np.concatenate([[0], np.cumsum(num_pieces)])
+    return first_piece, bank[chosen], row[chosen], bursts[order].astype(np.int64)
 
 
 def reference(timing: DramTiming, part: str, queue: int, requests: Requests) -> Figures:

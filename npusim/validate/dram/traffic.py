@@ -29,9 +29,10 @@ def _streams(rng: np.random.Generator, count: int, size: int, step: int) -> np.n
 
 @dataclass(frozen=True)
 class Pattern:
-    """Addresses by `places`; `step`: bytes from one to the next, or the number of streams. Every
-    third is a write when `mixed` (of streams: all of every third stream)."""
+    """Addresses by `places`, in requests of `size` bytes; `step`: bytes from one to the next, or
+    the number of streams. Every third request is a write if `mixed` (so all of a third stream)."""
 
+    kind: str
     places: Callable[..., np.ndarray]
     size: int
     step: int = 0
@@ -39,35 +40,34 @@ class Pattern:
 
 
 PATTERNS = {
-    "stream of 64 B": Pattern(_sequence, 64, 64),
-    "stream of 512 B": Pattern(_sequence, 512, 512),
-    "stream of 4 KiB": Pattern(_sequence, 4096, 4096),
-    "stride, 64 B of 1 KiB": Pattern(_sequence, 64, 1024),
-    "stride, 256 B of 4.5 KiB": Pattern(_sequence, 256, 4608),
-    "random 64 B": Pattern(_random, 64),
-    "random 256 B": Pattern(_random, 256),
-    "random 1 KiB": Pattern(_random, 1024),
-    "random 4 KiB": Pattern(_random, 4096),
-    "8 streams of 256 B": Pattern(_streams, 256, 8),
-    "6 streams of 1 KiB": Pattern(_streams, 1024, 6),
-    "random 64 B, 2:1 reads": Pattern(_random, 64, mixed=True),
-    "random 512 B, 2:1 reads": Pattern(_random, 512, mixed=True),
-    "6 streams of 256 B, 2:1 reads": Pattern(_streams, 256, 6, mixed=True),
-    "3 streams of 4 KiB, 2:1 reads": Pattern(_streams, 4096, 3, mixed=True),
+    "stream of 64 B": Pattern("streaming", _sequence, 64, 64),
+    "stream of 512 B": Pattern("streaming", _sequence, 512, 512),
+    "stream of 4 KiB": Pattern("streaming", _sequence, 4096, 4096),
+    "64 B of every 1 KiB": Pattern("strided", _sequence, 64, 1024),
+    "256 B of every 4.5 KiB": Pattern("strided", _sequence, 256, 4608),
+    "random 64 B": Pattern("random", _random, 64),
+    "random 256 B": Pattern("random", _random, 256),
+    "random 1 KiB": Pattern("random", _random, 1024),
+    "random 4 KiB": Pattern("random", _random, 4096),
+    "8 streams of 256 B": Pattern("multi-stream", _streams, 256, 8),
+    "6 streams of 1 KiB": Pattern("multi-stream", _streams, 1024, 6),
+    "random 64 B, a third writes": Pattern("mixed", _random, 64, mixed=True),
+    "random 512 B, a third writes": Pattern("mixed", _random, 512, mixed=True),
+    "6 streams of 256 B, 2 of writes": Pattern("mixed", _streams, 256, 6, mixed=True),
+    "3 streams of 4 KiB, one of writes": Pattern("mixed", _streams, 4096, 3, mixed=True),
 }
 
 
 def requests(name: str, count: int, gb_s: float, seed: int = 0) -> Requests:
-    """`count` requests of a pattern as Poisson arrivals of `gb_s` on average, in order, at whole
-    ticks and at most one a tick; gb_s infinite: one a tick."""
+    """`count` requests of a pattern in order, as Poisson arrivals of `gb_s` on average, at whole
+    ticks and at most one a tick."""
     pattern = pick(PATTERNS, name, "pattern")
     rng = np.random.default_rng(seed)
     address = pattern.places(rng, count, pattern.size, pattern.step)
     gaps = np.maximum(np.round(rng.exponential(pattern.size / gb_s, count) / TICK_NS), 1)
-    is_write = np.arange(count) % 3 == 2 if pattern.mixed else np.zeros(count, bool)
     return Requests(
         arrival_ns=np.cumsum(gaps) * TICK_NS,
         address=address,
         bytes=np.full(count, pattern.size),
-        is_write=is_write,
+        is_write=(np.arange(count) % 3 == 2) & pattern.mixed,
     )
