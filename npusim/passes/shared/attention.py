@@ -128,7 +128,8 @@ def _query_blocks(work: Attention, new: int, attended: int, pairs: int, size: in
 
 
 def attention_tiles(work: Attention, chip: Chip) -> Tiles:
-    """The tiles of all requests and heads, the longest first, each to the core that is free first.
+    """The tiles of all requests and heads in order, each to the core that is free first; the
+    longest first with `overlapped_softmax`.
 
     Assumes that masked pairs of a block are computed like the others.
     """
@@ -140,7 +141,8 @@ def attention_tiles(work: Attention, chip: Chip) -> Tiles:
             rows += [(block, start) for block in _cached_blocks(work, piece, split, chip)]
             start += piece[1]
     cycles = np.array([_block_cycles(work, block, chip) for block, _ in rows], np.int64)
-    order = np.argsort(-cycles, kind="stable")
+    longest_first = chip.kernels.overlapped_softmax
+    order = np.argsort(-cycles, kind="stable") if longest_first else np.arange(len(cycles))
     blocks, first_row = [rows[i][0] for i in order], np.array([rows[i][1] for i in order])
     return _tiles(work, blocks, first_row, cycles[order], split, chip)
 

@@ -1,5 +1,7 @@
 """Tiles of products and attention: every flop, every byte, each from the memory that has it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,15 @@ def test_context_of_a_chunk_comes_from_memory_once():
     work, _ = attention((Slice(1024, 7 * 1024),))
     from_memory = loaded(attention_tiles(work, CHIP), CHIP.hbm_id)
     assert from_memory == 7 * 1024 * 8 * 2 * 128 * 2
+
+
+def test_overlapped_softmax_begins_with_the_longest_blocks():
+    work, _ = attention((Slice(1000),))
+    hopper = replace(CHIP, kernels=CHIP.kernels.model_copy(update={"overlapped_softmax": True}))
+    ordered, longest = attention_tiles(work, CHIP).cycles, attention_tiles(work, hopper).cycles
+    assert ordered[:7].tolist() == sorted(ordered[:7].tolist())  # whole blocks of the first head
+    assert longest.tolist() == sorted(longest.tolist(), reverse=True)
+    assert longest.sum() < ordered.sum()
 
 
 def test_tiles_go_to_the_core_that_is_free_first():
