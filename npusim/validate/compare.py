@@ -6,6 +6,7 @@ another family's error. Errors are signed: (ours - reference) / reference.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,10 @@ class Comparison:
     reference: float
     unit: str
     use: Literal["report", "fit"] = "report"
+
+    def __post_init__(self) -> None:
+        figures = f"{self.name}: {self.ours} against {self.reference}"
+        assert self.reference > 0 and isfinite(self.reference) and isfinite(self.ours), figures
 
     @property
     def error_fraction(self) -> float:
@@ -50,6 +55,7 @@ class Family:
 
     def __post_init__(self) -> None:
         names = [c.name for c in self.comparisons]
+        assert names, f"{self.name}: no comparisons"
         assert len(set(names)) == len(names), f"{self.name}: two comparisons have one name"
 
 
@@ -66,6 +72,11 @@ class Errors:
 
     def within(self, goal: Goal) -> bool:
         return abs(getattr(self, goal.measure)) <= goal.limit_fraction
+
+
+def num_within(comparisons: Sequence[Comparison], limit_fraction: float) -> int:
+    """How many cases are each within a limit, whatever their mean."""
+    return sum(abs(c.error_fraction) <= limit_fraction for c in comparisons)
 
 
 def errors_of(comparisons: Sequence[Comparison]) -> Errors | None:

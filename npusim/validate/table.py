@@ -7,7 +7,7 @@ from npusim.validate.bands import Record, as_row, key
 from npusim.validate.compare import Family
 
 MEASURES = {"mape": "mean |error|", "worst": "worst", "bias": "mean error"}
-COLUMNS = ["family", "n", "mean", "mean |error|", "worst", "goal", ""]
+COLUMNS = ["family", "n", "mean", "mean |error|", "worst", "goal", "", "within"]
 
 
 def record_of(families: list[Family]) -> Record:
@@ -16,7 +16,8 @@ def record_of(families: list[Family]) -> Record:
 
 
 def summary_table(record: Record, title: str = "Errors, (ours - reference) / reference") -> Table:
-    """One row a family and use; rows that a constant was fitted on are marked (fit)."""
+    """One row a family and use; rows that a constant was fitted on are marked (fit). `within`: how
+    many cases are each within the goal's limit, also where the goal is one of the mean."""
     rows = []
     for name, row in record.items():
         for use in ("report", "fit"):
@@ -30,14 +31,15 @@ def _cells(name: str, use: str, row: dict[str, Any]) -> list[str]:
     percents = [_percent(errors["bias"]), _percent(errors["mape"])[1:], _percent(errors["worst"])]
     goal, reached = ("", "") if use == "fit" else _goal(row["goal"], errors)
     label = f"{name} (fit)" if use == "fit" else name
-    return [label, str(errors["n"]), *percents, goal, reached]
+    inside = str(errors["num_within"]) if goal else ""
+    return [label, str(errors["n"]), *percents, goal, reached, inside]
 
 
 def _percent(fraction: float) -> str:
-    """Signed, three digits."""
+    """Signed, three digits; 0 is only what is equal."""
     percent = 100 * fraction
-    if abs(percent) < 5e-4:
-        return "+0 %"
+    if abs(percent) < 0.01:
+        return f"{percent:+.1g} %"
     digits = 0 if abs(percent) >= 100 else 1 if abs(percent) >= 10 else 2
     return f"{percent:+.{digits}f} %"
 
@@ -66,16 +68,23 @@ def case_tables(families: list[Family]) -> list[Table]:
     ]  # fmt: skip
 
 
+MARKDOWN = "| family | against | n | mean | mean \\|error\\| | worst | goal, and cases within |"
+
+
 def as_markdown(record: Record) -> str:
     """The summary table for a README, with what each family is compared with."""
-    lines = ["| family | against | n | mean | mean \\|error\\| | worst | goal |", "|---" * 7 + "|"]
+    lines = [MARKDOWN, "|---" * 7 + "|"]
     for name, row in record.items():
         for cells in summary_table({name: row}).rows:
-            label, n, mean, mape, worst, goal, reached = cells
-            verdict = f"{goal}: {reached}" if goal else ""
-            reference = row["reference"].replace("|", "\\|")
-            lines.append(f"| {label} | {reference} | {n} | {mean} | {mape} | {worst} | {verdict} |")
+            label, n, mean, mape, worst, goal, reached, inside = cells
+            verdict = f"{goal}: {reached}, {inside} of {n} cases" if goal else ""
+            lines.append(_line([label, row["reference"], n, mean, mape, worst, verdict]))
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 OVERVIEW = "| what | against | cases | mean | mean \\|error\\| | worst | goals reached |"
@@ -90,8 +99,7 @@ def as_overview(record: Record) -> str:
             groups.setdefault((name.split("/")[0], row["reference"]), []).append(row)
     lines = [OVERVIEW, "|---" * 7 + "|"]
     for (suite, reference), rows in groups.items():
-        cells = [suite, reference.replace("|", "\\|"), *_merged(rows), _goals_reached(rows)]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(_line([suite, reference, *_merged(rows), _goals_reached(rows)]))
     return "\n".join(lines) + "\n"
 
 

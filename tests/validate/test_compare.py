@@ -1,6 +1,7 @@
 """Comparisons → errors, bands and the table that readers see."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_two_comparisons_of_a_family_cannot_have_one_name():
         Family("dram", "reads", "a reference", twice)
 
 
+def test_a_family_without_cases_or_a_figure_that_is_none_is_refused():
+    with pytest.raises(AssertionError, match="no comparisons"):
+        Family("dram", "reads", "a reference", ())
+    for ours, reference in ((float("nan"), 1), (1, 0), (1, float("inf"))):
+        with pytest.raises(AssertionError, match="against"):
+            Comparison("a", ours, reference, "s")
+
+
 @pytest.fixture
 def recorded(tmp_path):
     path = tmp_path / "recorded.json"
@@ -70,9 +79,28 @@ def test_a_family_that_is_new_or_gone_or_has_other_cases_is_a_departure(recorded
     new = bands.departures([family((110, 100)), family((1, 1), name="writes")], record, ["dram"])
     assert new == ["dram/writes is not recorded"]
     assert bands.departures([], record, ["dram"]) == ["dram/reads is recorded but was not run"]
-    assert bands.departures([], record, ["noc"]) == []
+    assert bands.departures([], record, ["noc"]) == ["noc is not recorded"]
+    assert bands.departures([family((1, 1))], {}, ["dram"]) == ["dram is not recorded"]
     more = bands.departures([family((110, 100), (110, 100))], record, ["dram"])
     assert more == ["dram/reads (report) has 2 cases, recorded are 1"]
+
+
+def test_another_goal_or_reference_is_a_departure(recorded):
+    record = bands.read_record(False, recorded)
+    (left,) = bands.departures([family((110, 100), goal=Goal("mape", 0.1))], record, ["dram"])
+    assert left.startswith("dram/reads: goal {") and left.endswith("recorded None")
+    (left,) = bands.departures([replace(family((110, 100)), reference="b")], record, ["dram"])
+    assert left == "dram/reads: reference b, recorded a reference"
+
+
+def test_what_is_equal_has_a_band_without_width(tmp_path):
+    path, goal = tmp_path / "recorded.json", Goal("worst", 0)
+    bands.write_record([family((10**9, 10**9), goal=goal)], False, ["dram"], path)
+    off = family((10**9 + 1, 10**9), goal=goal)
+    left = bands.departures([off], bands.read_record(False, path), ["dram"])
+    assert [line.split(": ")[1].split()[0] for line in left] == ["bias", "mape", "worst"]
+    (row,) = table.summary_table(table.record_of([off])).rows
+    assert row[2:] == ["+1e-07 %", "1e-07 %", "+1e-07 %", "equal", "missed", "0"]
 
 
 def test_recording_one_suite_keeps_the_others_and_the_other_level(recorded):
@@ -94,10 +122,32 @@ def test_the_table_says_which_goals_were_reached():
         ])
     ).rows  # fmt: skip
     assert rows == [
-        ["dram/reads", "1", "+0.05 %", "0.05 %", "+0.05 %", "worst ≤ 0.1 %", "reached"],
-        ["dram/writes", "2", "+6.50 %", "6.50 %", "+12.0 %", "mean |error| ≤ 3 %", "missed"],
-        ["dram/same", "1", "+0 %", "0 %", "+0 %", "equal", "reached"],
-        ["dram/same (fit)", "1", "+50.0 %", "50.0 %", "+50.0 %", "", ""],
+        ["dram/reads", "1", "+0.05 %", "0.05 %", "+0.05 %", "worst ≤ 0.1 %", "reached", "1"],
+        ["dram/writes", "2", "+6.50 %", "6.50 %", "+12.0 %", "mean |error| ≤ 3 %", "missed", "1"],
+        ["dram/same", "1", "+0 %", "0 %", "+0 %", "equal", "reached", "1"],
+        ["dram/same (fit)", "1", "+50.0 %", "50.0 %", "+50.0 %", "", "", ""],
+    ]
+
+
+def test_markdown_says_how_many_cases_are_within_a_goal_of_the_mean():
+    record = table.record_of([family((112, 100), (101, 100), goal=Goal("mape", 0.03))])
+    *_, row = table.as_markdown(record).splitlines()
+    assert row == (
+        "| dram/reads | a reference | 2 | +6.50 % | 6.50 % | +12.0 % "
+        "| mean \\|error\\| ≤ 3 %: missed, 1 of 2 cases |"
+    )
+
+
+def test_the_overview_joins_what_has_one_reference_but_keeps_the_worst():
+    goal = Goal("worst", 0.1)
+    record = table.record_of([
+        family((110, 100), (90, 100), goal=goal, fits=[(200, 100)]),
+        family((125, 100), name="writes", goal=goal),
+        replace(family((1, 1), name="both"), reference="a|b"),
+    ])  # fmt: skip
+    assert table.as_overview(record).splitlines()[2:] == [
+        "| dram | a reference | 3 | +8.33 % | 15.0 % | +25.0 % | 1 of 2 |",
+        "| dram | a\\|b | 1 | +0 % | 0 % | +0 % |  |",
     ]
 
 
