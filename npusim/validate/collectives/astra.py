@@ -98,10 +98,12 @@ def time_ns(op: str, num_bytes: int, num_chips: int, splits: int, chips: Chips) 
 
 
 def wires_of(row: Row) -> Wires:
-    """A mesh of cores whose neighbours are as far apart as their chips, in whole NoC cycles."""
+    """A mesh of cores whose neighbours are as far apart as their chips, in whole NoC cycles: a
+    packet's way through both scratchpads is part of the latency."""
     side = round(row.num_chips**0.5)
     noc_mhz = row.gib_s * GIB / 1e6 / LINK_BYTES
-    scratchpads_ns = 2 * ceil_div(PACKET_BYTES, SCRATCHPAD_BYTES)
+    piece = vector_bytes(row.op, row.num_bytes // row.splits, row.num_chips) // row.num_chips
+    scratchpads_ns = 2 * ceil_div(min(piece, PACKET_BYTES), SCRATCHPAD_BYTES)
     wire_ns = row.latency_ns + ENDPOINT_NS - scratchpads_ns
     link_cycles = max(1, round(wire_ns * noc_mhz / 1000 / 3))  # in, on and out
     return Wires(side, side, link_cycles, 0, noc_mhz)
