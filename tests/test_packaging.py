@@ -17,6 +17,11 @@ DATA = sorted(
     for path in (CHECKOUT / top).rglob("*")
     if path.suffix in (".yaml", ".json", ".md", ".csv", ".jsonl")
 )
+DATA_OF_MODULES = sorted(
+    str(path.relative_to(CHECKOUT))
+    for path in (CHECKOUT / "npusim").rglob("*")
+    if path.suffix in (".csv", ".gz", ".json")
+)
 MODULES = sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "npusim").rglob("*.py"))
 LEFTOVERS = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "out")
 
@@ -39,7 +44,7 @@ def dist(tmp_path_factory):
 def test_the_wheel_holds_code_chips_models_and_scenarios(dist):
     names = set(zipfile.ZipFile(next(dist.glob("*.whl"))).namelist())
     assert DATA and {f"npusim/_data/{name}" for name in DATA} <= names
-    assert set(MODULES) <= names
+    assert DATA_OF_MODULES and {*MODULES, *DATA_OF_MODULES} <= names
     assert not [n for n in names if not n.startswith(("npusim/", "npusim-"))]
 
 
