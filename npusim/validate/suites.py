@@ -35,6 +35,9 @@ SUITES: dict[str, Suite] = {
         "npusim.validate.dram.suite",
         "burst kernel of a channel against every command, on seven memories; Ramulator 2",
     ),
+    "noc": Suite(
+        "npusim.validate.noc.suite", "packet-level NoC against a flit-level wormhole simulator"
+    ),
     "collectives": Suite(
         "npusim.validate.collectives.suite",
         "on-chip and chip-to-chip collectives against closed forms, ASTRA-sim and A100",

@@ -1,0 +1,82 @@
+"""The NoC against a flit-level wormhole simulator of the same mesh → latencies, makespans, errors.
+
+What npusim's packet-level rules leave out of the flits, and what that costs:
+
+* With one virtual channel nothing: a packet that has begun to leave goes on a flit a cycle, so
+  credits, arbitration and blocking of whole packets give the flits' times cycle by cycle. (Where
+  they do differ, a scratchpad port of npusim's was reading as it should have written.)
+* With several, a link of npusim's serves packets one after the other (winner takes all). A router
+  that goes round after every flit delays the first of two packets that meet and does not speed up
+  the second, so its mean latency is higher by about as much again as packets wait.
+* npusim lets virtual channels of one input port send to different outputs in one cycle; the
+  textbook's router has one way into the crossbar a port.
+* npusim sends a packet when there is room for all of it downstream (virtual cut-through). In
+  channels that hold less than a packet, a blocked packet stands over several routers and holds
+  their channels, which npusim does not model: there it is optimistic.
+"""
+
+from collections.abc import Callable, Iterable
+
+from npusim.validate.compare import Comparison, Family, Goal
+from npusim.validate.noc import cases
+from npusim.validate.noc.cases import Case
+from npusim.validate.noc.chip import run_npusim, run_reference
+
+SUITE = "noc"
+LATENCY = Goal("worst", 0.05)
+MAKESPAN = Goal("worst", 0.10)
+ORACLE = "flit-level wormhole simulator (npusim/validate/noc/flits.py)"
+PACKETS = "links shared packet by packet"
+FLITS = "links shared flit by flit"
+
+
+def mean_latency(case: Case) -> Comparison:
+    """Mean cycles of a packet from its injection queue to its node."""
+    ours, reference = (run(case.grid, case.net, case.transfers) for run in SIDES)
+    return Comparison(case.name, ours.latency.mean(), reference.latency.mean(), "cycles")
+
+
+def makespan(case: Case) -> Comparison:
+    """Cycles from the start to the last scratchpad write."""
+    ours, reference = (run(case.grid, case.net, case.transfers) for run in SIDES)
+    return Comparison(case.name, ours.makespan, reference.makespan, "cycles")
+
+
+SIDES = (run_npusim, run_reference)
+
+
+def run(full: bool, progress: Callable[[str], None]) -> list[Family]:
+    """All families; without `full` smaller meshes and fewer depths, patterns and loads."""
+
+    def family(name, compare, some: Iterable[Case], goal: Goal, note="") -> Family:
+        progress(name)
+        return Family(SUITE, name, ORACLE, tuple(map(compare, some)), goal, note)
+
+    one, several = (1,), (2, 4)
+    return [
+        family("latency, 1 channel", mean_latency, cases.latency(full, one), LATENCY),
+        family(
+            f"latency, 2 and 4 channels, {PACKETS}", mean_latency,
+            cases.latency(full, several), LATENCY,
+        ),
+        family(
+            f"latency, 2 and 4 channels, {FLITS}", mean_latency,
+            cases.flit_by_flit(cases.latency(full, several)), LATENCY,
+            "npusim's links serve a packet after the other; one crossbar input a port here",
+        ),
+        family("makespan, 1 channel", makespan, cases.bursts(full, one), MAKESPAN),
+        family(
+            f"makespan, 2 and 4 channels, {PACKETS}", makespan,
+            cases.bursts(full, several), MAKESPAN,
+        ),
+        family(
+            f"makespan, 2 and 4 channels, {FLITS}", makespan,
+            cases.flit_by_flit(cases.bursts(full, several)), MAKESPAN,
+            "npusim's links serve a packet after the other; one crossbar input a port here",
+        ),
+        family(
+            "makespan, channels of less than a packet", makespan, cases.shallow(full), MAKESPAN,
+            "npusim's channels hold a packet at least; a blocked one stands over one router",
+        ),
+        family("makespan, channel locking", makespan, cases.locked(full), MAKESPAN),
+    ]  # fmt: skip
