@@ -5,7 +5,8 @@ tiles of one column of weights stand next to one another. A panel comes from mem
 from the cache for the other tiles that use it.
 
 Assumes that the tiles of a panel each bring a part of it and find the rest in the cache, that
-panels lie contiguously, and that what streams through leaves half of the cache to what is reused.
+panels lie contiguously, that what streams through leaves half of the cache to what is reused, and
+that biases cost nothing.
 """
 
 from dataclasses import dataclass

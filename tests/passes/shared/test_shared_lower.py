@@ -9,6 +9,7 @@ from npusim.cost.interconnect import link_collective_ps
 from npusim.errors import CapacityError, SpecError
 from npusim.graph.batch import decode, prefill
 from npusim.graph.ir import ops_in_order
+from npusim.graph.traffic import weights_read
 from npusim.graph.transformer import build
 from npusim.machine.system import run
 from npusim.passes.repeat import shorten
@@ -64,6 +65,17 @@ def test_decode_reads_weights_and_cache_once_and_writes_the_new_rows():
     gathered = 8 * 4096 * 2  # rows of the embedding
     assert moved(program, LOAD) == weights + gathered + 2 * 8 * 1000 * KV_ROW
     assert moved(program, STORE) == 2 * 8 * KV_ROW
+
+
+@pytest.mark.parametrize("model", [MIXTRAL, DEEPSEEK], ids=lambda m: m.name)
+def test_decode_reads_only_experts_with_tokens_and_latents_once(model):
+    graph = build(model, decode(2, 299))
+    ops = ops_in_order(graph)
+    matmuls = [op for op in ops if op.kind in ("matmul", "experts")]
+    weights = sum(2 * (weights_read(op) - op.n * op.bias) for op in matmuls)  # biases are free
+    cache = sum(2 * op.kv_read_elements for op in ops)
+    gathered = 2 * model.hidden_size * 2
+    assert moved(lowered(model, decode(2, 299)), LOAD) == weights + cache + gathered
 
 
 @pytest.mark.parametrize("model", [LLAMA, MIXTRAL, DEEPSEEK], ids=lambda m: m.name)
@@ -150,6 +162,17 @@ def test_equal_layers_can_be_left_out():
     short = shorten(program, 2)
     assert short is not None
     assert short.removed_layers == 4  # the first and the last differ
+
+
+def test_reused_layers_give_the_time_of_all():
+    texts = ["workload.phase=decode", "workload.context_tokens=500", "parallel.tp=1"]
+    texts.append("model.num_hidden_layers=8")
+
+    def makespan_ps(*more):
+        scenario = load_scenario(None, [*texts, *more], hw="h100_sxm", model="llama-3.1-8b")
+        return simulate(resolve(scenario)).makespan_ps
+
+    assert makespan_ps("reuse=true") == pytest.approx(makespan_ps(), rel=0.01)
 
 
 def test_what_does_not_fit_is_refused_with_demand_and_bound():
