@@ -158,7 +158,10 @@ class _Emitter:
     def _kernel(self, group: Group, kernel: Kernel, label: str) -> None:
         builder, first = self.builder, group.first
         op = builder.op(label, first.kind, first.layer, self.phase)
-        start = self._clock(op, self.chip.start_cycles)
+        starts = self.chip.kernels.attention_starts if first.kind == "qk" else 1
+        if kernel.suffix:
+            starts = 1
+        start = self._clock(op, starts * self.chip.start_cycles)
         table, begin = kernel.table, len(builder)
         bases = np.array([*(self._base(b, first) for b in kernel.bases), 0], np.int64)
         columns: dict[str, Any] = dict(table.columns)

@@ -16,7 +16,7 @@ from npusim.passes.repeat import shorten
 from npusim.passes.shared.chip import sustained
 from npusim.passes.shared.lower import lower_kernels
 from npusim.passes.shared.shard import shard
-from npusim.program import COMPUTE, LOAD, STORE
+from npusim.program import COMPUTE, LOAD, STORE, VECTOR_UNIT
 from npusim.simulate import simulate
 from npusim.spec.load import load_hardware, load_model, load_scenario, resolve
 from npusim.spec.scenario import Dtypes, Parallel
@@ -142,9 +142,17 @@ def test_kernels_follow_one_another():
     first = [trace.start_ps[program.op == i].min() for i in range(len(program.ops))]
     last = [trace.end_ps[program.op == i].max() for i in range(len(program.ops))]
     assert all(a >= b for a, b in zip(first[1:], last, strict=False))
-    starts = program.cycles[(program.kind == COMPUTE) & (program.core == 0)]
-    assert starts.max() >= 3 * 1410  # 3 us
     assert trace.makespan_ps > 3_000_000 * len(program.ops)
+
+
+def test_every_kernel_has_its_start_and_attention_four():
+    program = lowered(LLAMA, decode(2, 100))
+    clock = (program.kind == COMPUTE) & (program.core == 0) & (program.unit == VECTOR_UNIT)
+    first = {}
+    for row in np.flatnonzero(clock):
+        first.setdefault(program.ops[program.op[row]].kind, int(program.cycles[row]))
+    assert first["matmul"] == 3 * 1410  # 3 us at 1,410 MHz
+    assert first["qk"] == 4 * 3 * 1410
 
 
 def test_both_engines_agree():
