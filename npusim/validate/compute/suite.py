@@ -1,7 +1,9 @@
 """Cost kernels of the systolic array → errors against a register-level array, SCALE-Sim, ONNXim."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from npusim.validate.suites import Progress
 SUITE = "compute"
 EXACT = Goal("worst", 0.0)
 REGISTERS = "register-level array simulator"
+SCALESIM = "SCALE-Sim 3.0.0"
 SHAPES = [(1, 1, 1), (1, 7, 5), (13, 1, 1), (2, 6, 8), (4, 5, 9), (9, 3, 2), (8, 8, 8), (7, 25, 17)]
 SIDES = [(3, 4), (4, 3), (1, 5), (5, 1), (8, 8), (12, 5)]
 RATES = {2.0: (2, 1), 4.0: (4, 1), 0.5: (1, 2), 1 / 3: (1, 3)}  # rate: (lanes, pace)
@@ -29,9 +32,9 @@ def run(full: bool, progress: Progress) -> list[Family]:
         for dataflow in ("ws", "os", "is")
         for overlap in (True, False)
     ]
-    families.append(_rates())
+    families += [_rates(), _followed()]
     progress("SCALE-Sim")
-    families += [_scalesim(), _registers_against_scalesim(full)]
+    families += [*_scalesim(), _registers_against_scalesim(full)]
     return families + onnxim.families(full, progress)
 
 
@@ -78,6 +81,27 @@ def _rates() -> Family:
     )
 
 
+def _followed() -> Family:
+    """A first GEMM takes what a GEMM of both takes longer than the second one."""
+    comparisons = []
+    for dataflow, (m, k, _), (rows, columns) in product(("ws", "os", "is"), SHAPES, SIDES):
+        array, first = Array(rows, columns, dataflow), _wide(dataflow, m, k, 2 * columns)
+        ours = gemm_cycles(*first, rows, columns, dataflow, followed=True)
+        both, second = (
+            multiply(*operands(*_wide(dataflow, m, k, num * columns), SEED), array).last_cycle
+            for num in (3, 1)
+        )
+        name = f"{'x'.join(map(str, first))} on {rows}x{columns} {dataflow}"
+        comparisons.append(Comparison(name, ours, both - second, "cycles"))
+    note = "cycles until the array takes the next GEMM's first fold"
+    return Family(SUITE, "a GEMM right behind another", REGISTERS, tuple(comparisons), EXACT, note)
+
+
+def _wide(dataflow: str, m: int, k: int, num: int) -> tuple[int, int, int]:
+    """A GEMM with `num` of what lies along the array's columns."""
+    return (num, k, m) if dataflow == "is" else (m, k, num)
+
+
 def _compare(shape: tuple[int, int, int], array: Array, rate: float = 1.0) -> Comparison:
     m, k, n = shape
     rows, columns = array.rows, array.columns
@@ -87,31 +111,64 @@ def _compare(shape: tuple[int, int, int], array: Array, rate: float = 1.0) -> Co
     return Comparison(f"{m}x{k}x{n} on {rows}x{columns}{overlap}", ours, found.last_cycle, "cycles")
 
 
-def _scalesim() -> Family:
-    comparisons = []
+class Run(NamedTuple):
+    """A GEMM that SCALE-Sim ran."""
+
+    m: int
+    k: int
+    n: int
+    array: Array
+    cycles: int
+
+    @property
+    def name(self) -> str:
+        array = self.array
+        return f"{self.m}x{self.k}x{self.n} on {array.rows}x{array.columns} {array.dataflow}"
+
+    @property
+    def has_no_skew(self) -> bool:
+        """One element that keeps its sum: nothing fills or drains it."""
+        return self.array.dataflow == "os" and self.array.rows == self.array.columns == 1
+
+
+def _scalesim_runs() -> list[Run]:
+    found = []
     for row in read_rows("scalesim_gemm.csv"):
-        m, k, n, side = (int(row[key]) for key in ("M", "K", "N", "array"))
-        ours = gemm_cycles(m, k, n, side, side, row["dataflow"], False)
-        comparisons.append(Comparison(_name(row), ours, int(row["total_cycles"]), "cycles"))
-    return Family(SUITE, "SCALE-Sim", "SCALE-Sim 3.0.0", tuple(comparisons), EXACT,
-                  "no-overlap mode, compute cycles of its calculation mode")  # fmt: skip
+        m, k, n, rows, columns = (int(row[key]) for key in ("M", "K", "N", "rows", "columns"))
+        array = Array(rows, columns, row["dataflow"], fold_overlap=False)
+        found.append(Run(m, k, n, array, int(row["total_cycles"])))
+    return found
+
+
+def _scalesim() -> list[Family]:
+    """Compute cycles in no-overlap mode. A single element with os stands apart."""
+    runs = _scalesim_runs()
+    skewed = [run for run in runs if not run.has_no_skew]
+    single = [run for run in runs if run.has_no_skew]
+    note = "no-overlap mode, compute cycles of its calculation mode"
+    one_note = "its index of the last cycle is one less than the element has multiply-adds to do"
+    return [
+        _scalesim_family("SCALE-Sim", skewed, note),
+        _scalesim_family("SCALE-Sim, os on one element", single, one_note),
+    ]
+
+
+def _scalesim_family(name: str, runs: list[Run], note: str) -> Family:
+    comparisons = []
+    for run in runs:
+        rows, columns, dataflow, *_ = astuple(run.array)
+        ours = gemm_cycles(run.m, run.k, run.n, rows, columns, dataflow, False)
+        comparisons.append(Comparison(run.name, ours, run.cycles, "cycles"))
+    return Family(SUITE, name, SCALESIM, tuple(comparisons), EXACT, note)
 
 
 def _registers_against_scalesim(full: bool) -> Family:
     """The oracle itself against a tool that others trust."""
     comparisons = []
-    for row in read_rows("scalesim_gemm.csv"):
-        m, k, n, side = (int(row[key]) for key in ("M", "K", "N", "array"))
-        if side > 32 or m > (512 if full else 256):
+    for run in _scalesim_runs():
+        if run.array.rows > 32 or run.m > (512 if full else 256):
             continue
-        array = Array(side, side, row["dataflow"], fold_overlap=False)
-        found = multiply(*operands(m, k, n, SEED), array)
-        comparisons.append(
-            Comparison(_name(row), found.last_cycle, int(row["total_cycles"]), "cycles")
-        )
-    return Family(SUITE, "register-level array", "SCALE-Sim 3.0.0", tuple(comparisons), EXACT,
-                  "the oracle itself, 32x32")  # fmt: skip
-
-
-def _name(row: dict[str, str]) -> str:
-    return f"{row['M']}x{row['K']}x{row['N']} on {row['array']}x{row['array']} {row['dataflow']}"
+        found = multiply(*operands(run.m, run.k, run.n, SEED), run.array)
+        comparisons.append(Comparison(run.name, found.last_cycle, run.cycles, "cycles"))
+    note = "the oracle itself, arrays up to 32x32"
+    return Family(SUITE, "register-level array", SCALESIM, tuple(comparisons), EXACT, note)
