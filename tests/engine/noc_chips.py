@@ -1,11 +1,14 @@
 """Chips of a few lines with any topology, for tests of the NoC."""
 
+import random
+
 from npusim.program import ProgramBuilder
 from npusim.spec.hardware import (
     Arrays,
     Core,
     CoreGroup,
     DramTiming,
+    EdgePort,
     Hardware,
     Memory,
     Mesh,
@@ -48,3 +51,51 @@ def messages(pairs, num_bytes) -> tuple[ProgramBuilder, list[int]]:
     b = ProgramBuilder()
     op = b.op("test", "test")
     return b, [b.message(src, dst, op, num_bytes)[1] for src, dst in pairs]
+
+
+def torus(rows=1, columns=6, ports=(), **noc) -> Hardware:
+    """Hops of 2 + 1 cycles, 32 bytes a cycle, scratchpads of 64."""
+    places = tuple(EdgePort(at=at) for at in ports)
+    return chip(rows, columns, ports=places, channels=max(1, len(ports)), topology="torus", **noc)
+
+
+def random_program(rng: random.Random, hw: Hardware) -> ProgramBuilder:
+    b = ProgramBuilder()
+    op, cores = b.op("test", "test"), hw.mesh.num_cores
+    kinds = ["load", "store"] + ["message", "message"] * (cores > 1)
+    for _ in range(rng.choice([10, 60])):
+        core, size = rng.randrange(cores), rng.choice([1, 32, 700, 5000])
+        kind = rng.choice(kinds)
+        if kind == "message":
+            b.message(core, (core + rng.randrange(1, cores)) % cores, op, size)
+        else:
+            add = b.load if kind == "load" else b.store
+            add(core, op, memory=0, address=rng.randrange(1 << 16) * 64, num_bytes=size)
+    return b
+
+
+def random_chip(rng: random.Random) -> Hardware:
+    """A chip of any topology, of any shape down to a single core, with one or more edge ports."""
+    rows, columns = rng.choice([(1, 1), (2, 1), (1, 2), (2, 2), (1, 5), (5, 1), (2, 3), (3, 4)])
+    topology = rng.choice(["mesh", "torus", "torus", "crossbar"])
+    num_vcs, is_torus = rng.choice([1, 2, 3]), topology == "torus"
+    locked = not is_torus and rng.random() < 0.4
+    noc = {
+        "topology": topology,
+        "one_way": is_torus and rng.random() < 0.5,
+        "flow_control": "channel_locked" if locked else "virtual_channel",
+        "buffer_packets": rng.choice([2, 3] if is_torus and num_vcs == 1 else [1, 2, 3]),
+        "virtual_channels": num_vcs,
+        "port_bytes_per_cycle": rng.choice([None, 8, 100]),
+        "arbitration": rng.choice(["round_robin", "fifo"]),
+        "protocol": rng.choice(["eager", "handshake"]),
+        "header_bytes": rng.choice([0, 16]),
+        "min_packet_bytes": rng.choice([16, 64, 256]),
+        "max_packet_bytes": rng.choice([256, 1024]),
+    }
+    places = {
+        (rng.randrange(rows), rng.choice([0, columns - 1])) for _ in range(rng.choice([1, 3]))
+    }
+    ports = tuple(EdgePort(at=place) for place in sorted(places))
+    num = len(ports)
+    return chip(rows, columns, num if topology == "crossbar" else ports, 2 * num, **noc)
