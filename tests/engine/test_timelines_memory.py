@@ -135,8 +135,10 @@ def test_direction_decides_between_closed_banks(run, window):
     out = run(mesh(num_engines=3, dram={"window": window}), s.build())
     second_activation = REQUEST + DRAM["t_rrd"] // 1000
     first_data = REQUEST + OPEN_READ + 1
-    turns = (DRAM["t_rtw"] + DRAM["t_wtr"] + DRAM["t_cl"]) // 1000
-    starts = first_data + turns + 1 if window == 1 else second_activation + OPEN_READ
+    write_command = REQUEST + DRAM["t_rcd"] // 1000 + DRAM["t_rtw"] // 1000
+    write_start = max(first_data, write_command + DRAM["t_cwl"] // 1000)
+    after_write = write_start + 1 + (DRAM["t_wtr"] + DRAM["t_cl"]) // 1000
+    starts = after_write if window == 1 else second_activation + OPEN_READ
     assert out.end[read] == starts + 1 + RESPONSE + 1
 
 
@@ -148,14 +150,15 @@ def test_queue_time_counts_from_arrival_to_pick(run):
     assert out.channel["queue_ticks"][0] == 1  # the channel is open again in the next tick
 
 
-@pytest.mark.parametrize("start, late", [(96, False), (97, True)])
-def test_refresh_delays_the_unit_that_is_picked_after_it_is_due(run, start, late):
+# Due at 100: after a read command at 99; before one at 100, whose row is closed again after tRAS
+# and tRP; before the activation at 100.
+@pytest.mark.parametrize("start, activated", [(82, 85), (83, 86 + 32 + 14 + 50), (97, 150)])
+def test_refresh_comes_before_the_column_command_that_would_not_be_earlier(run, start, activated):
     s = Stream()
     task = s.load(0, 0, 64, [s.compute(0, start)])
     dram = {"t_refi": 100_000, "t_rfc": 50_000}
     out = run(mesh(dram=dram), s.build())
-    decided = 150 if late else start + REQUEST
-    assert out.end[task] == decided + OPEN_READ + 1 + RESPONSE + 1
+    assert out.end[task] == activated + OPEN_READ + 1 + RESPONSE + 1
 
 
 def test_bytes_by_direction_and_bins(run):
@@ -166,3 +169,41 @@ def test_bytes_by_direction_and_bins(run):
     assert out.channel["read_bytes"][0] == 1000 and out.channel["write_bytes"][0] == 300
     assert out.channel_bins.sum() == 1300 and out.bin_ticks == 1
     assert out.core["port_bytes"].tolist() == [1300, 0]
+
+
+def test_streams_reach_the_data_rate_although_bursts_of_a_group_are_two_apart(run):
+    s = Stream()
+    task = s.load(0, 0, 1024)
+    dram = {"t_ccd_l": 2_000, "block_bytes": 64, "t_rrd": 1_000, "t_rrd_l": 1_000}
+    out = run(mesh(dram=dram), s.build())
+    assert out.end[task] == REQUEST + OPEN_READ + 16 + RESPONSE + 4
+    assert (out.channel["row_hits"][0], out.channel["row_misses"][0]) == (14, 2)
+
+
+def test_a_unit_to_a_free_bank_does_not_wait_behind_one_whose_bank_is_busy(run):
+    """The conflict's bank may be precharged at tRAS; meanwhile the other unit arrives and goes."""
+    s = Stream()
+    s.load(0, 0, 64, engine=0)
+    conflict = s.load(0, 4096, 64, [s.compute(0, 4)], engine=1)
+    other = s.load(0, 1024, 64, [s.compute(0, 4, unit=1), s.compute(0, 4, unit=1)], engine=2)
+    out = run(mesh(num_engines=3), s.build())
+    activated = REQUEST + (DRAM["t_ras"] + DRAM["t_rp"]) // 1000
+    assert out.end[other] == 8 + REQUEST + OPEN_READ + 1 + RESPONSE + 1
+    assert out.end[conflict] == activated + OPEN_READ + 1 + RESPONSE + 1
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_hit_that_was_picked_ahead_keeps_its_place_until_its_column_command(run, window):
+    """Of 512 bytes, 256 more of the row, and 64 of another bank, whose row may be opened at once
+    only if the second unit does not fill the window."""
+    s = Stream()
+    s.load(0, 0, 512, engine=0)
+    s.load(0, 512, 256, engine=1)
+    other = s.load(0, 1024, 64, engine=2)
+    wiring = mesh(num_engines=3, dma_unit_bytes=512, interleave=1024, dram={"window": window})
+    out = run(wiring, s.build())
+    data_end = REQUEST + OPEN_READ + 8 + 4
+    column_command = data_end - 4 - HIT_READ
+    start = data_end if window == 2 else column_command + OPEN_READ
+    port_free = data_end - 4 + RESPONSE + 8 + 4
+    assert out.end[other] == max(start + 1 + RESPONSE, port_free) + 1

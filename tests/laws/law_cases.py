@@ -22,8 +22,8 @@ DECODE = [*SMALL, "workload.batch=2", "workload.context_tokens=300"]
 ENGINES = {"fast": fast.run, "simpy": run_reference}
 # A bank access costs nothing but the time on the bus.
 NO_TIMING = dict.fromkeys(
-    ("t_rcd", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_faw", "t_ccd_l", "t_wtr", "t_rtw",
-     "t_wr", "t_refi", "t_rfc"), 0)  # fmt: skip
+    ("t_rcd", "t_rcd_wr", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_rrd_l", "t_faw", "t_ccd_l",
+     "t_rtp", "t_wtr", "t_wtr_l", "t_rtw", "t_wr", "t_refi", "t_rfc", "t_cmd"), 0)  # fmt: skip
 
 
 def simulated(overrides, base="quickstart", hw=None, model="qwen3-1.7b"):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from law_cases import ENGINES, simulated
 from test_engines_agree import random_dram, random_tasks, random_wiring
 
-DRAM_TIMES = ("t_rcd", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_faw", "t_ccd_l", "t_wtr",
-              "t_rtw", "t_wr", "t_refi", "t_rfc")  # fmt: skip
+DRAM_TIMES = ("t_rcd", "t_rcd_wr", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_rrd_l", "t_faw",
+              "t_ccd_l", "t_rtp", "t_wtr", "t_wtr_l", "t_rtw", "t_wr", "t_refi", "t_rfc",
+              "t_cmd")  # fmt: skip
 RANDOM = settings(max_examples=40, deadline=None)
 PROGRAMS = st.randoms(use_true_random=False)
 
