@@ -21,6 +21,7 @@ class Kernels(Spec):
     * `memory`, `cache`: names of the memory that holds weights and KV, and of the shared cache.
     * `start_us`: from the end of one kernel to the first loads of the next. `attention_starts`: so
       many of them stand before fused attention, whose call prepares its work in kernels of its own.
+      `attention_tile_us`: what a tile of it takes beside its work (first loads, output).
     * `compute_efficiency_fraction`, `attention_efficiency_fraction`: sustained part of the matrix
       rate within a tile of a product, and of fused attention (its softmax not counted).
     * `memory_efficiency_fraction`: what is left of the data rate beyond what timings lose.
@@ -38,6 +39,7 @@ class Kernels(Spec):
     cache: Name = "l2"
     start_us: NotNegative = 0.0
     attention_starts: Annotated[StrictInt, Field(ge=1, le=64)] = 1
+    attention_tile_us: NotNegative = 0.0
     compute_efficiency_fraction: Fraction = 1.0
     attention_efficiency_fraction: Fraction = 1.0
     memory_efficiency_fraction: Fraction = 1.0

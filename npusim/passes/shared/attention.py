@@ -163,7 +163,8 @@ def _block_cycles(work: Attention, block: Block, chip: Chip) -> int:
     vector = chip.vector_cycles(
         ceil_div(work.vector_ops * scores, total), ceil_div(work.sfu_ops * scores, total)
     )
-    return max(matrix, vector) if chip.kernels.overlapped_softmax else matrix + vector
+    work_cycles = max(matrix, vector) if chip.kernels.overlapped_softmax else matrix + vector
+    return work_cycles + chip.attention_tile_cycles
 
 
 def _tiles(work, blocks, first_row, cycles, split, chip: Chip) -> Tiles:

@@ -48,6 +48,10 @@ class Chip:
         return ps_to_cycles(round(self.kernels.start_us * PS_PER_US), self.khz)
 
     @property
+    def attention_tile_cycles(self) -> int:
+        return ps_to_cycles(round(self.kernels.attention_tile_us * PS_PER_US), self.khz)
+
+    @property
     def chunk_bytes(self) -> int:
         return self.kernels.chunk_kib * KIB
 
