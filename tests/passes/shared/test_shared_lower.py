@@ -205,6 +205,7 @@ def test_mappings_that_such_a_chip_does_not_have_are_refused(parallel, text):
 
 IDEAL = [
     "hw.kernels.start_us=0",
+    "hw.kernels.attention_tile_us=0",
     "hw.kernels.mma=[1, 1, 1]",
     "hw.kernels.compute_efficiency_fraction=1",
     "hw.kernels.attention_efficiency_fraction=1",
