@@ -42,9 +42,12 @@ class Wires:
         and out, the routers, and a packet's way out of one scratchpad and into another."""
         links = 2 if self.crossbar else 3
         cycles = links * self.link_cycles + (links - 1) * self.router_cycles
+        return cycles_to_ps(cycles, round(self.noc_mhz * 1000)) + self.ports_ps(piece_bytes)
+
+    def ports_ps(self, piece_bytes: int) -> int:
+        """A packet's way out of one scratchpad and into another."""
         port = ceil_div(min(piece_bytes, PACKET_BYTES), SCRATCHPAD_BYTES)
-        noc_khz = round(self.noc_mhz * 1000)
-        return cycles_to_ps(cycles, noc_khz) + cycles_to_ps(2 * port, CORE_MHZ * 1000)
+        return cycles_to_ps(2 * port, CORE_MHZ * 1000)
 
     def cycle(self) -> list[tuple[int, int]]:
         """The cores in an order in which each is a neighbour of the next, the last of the first."""
