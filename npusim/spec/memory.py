@@ -32,11 +32,14 @@ KIN = {"t_rcd_wr": "t_rcd", "t_rrd_l": "t_rrd", "t_wtr_l": "t_wtr"}
 
 class DramTiming(Spec):
     """Timing of one DRAM channel, JEDEC names. The data rate is `channel_gb_s`; an access is
-    `burst_bytes`. Of a row, and of the same row of a bank of another group, blocks of
-    `group_block_bytes` take turns, so that streams reach the data rate although bursts of one
-    bank group are `t_ccd_l_ns` apart; 0: rows lie in one bank each. A time of 0 is no limit; `_l`
-    is within a bank group, and as between groups where it is left out. `t_cmd_ns` is for
-    channels whose commands share one bus that may be the limit."""
+    `burst_bytes`.
+
+    Blocks of `group_block_bytes` take turns between a row and the same row of a bank of another
+    group, so that streams reach the data rate although bursts of one bank group are `t_ccd_l_ns`,
+    or `ccd_l_bursts` times what a burst takes, apart; 0: rows lie in one bank each. A time of 0 is
+    no limit; `_l` is within a bank group, and as between groups where it is left out. `t_cmd_ns`
+    is for channels whose commands share one bus that may be the limit.
+    """
 
     channel_gb_s: BandwidthGbS
     burst_bytes: Annotated[StrictInt, Field(ge=8, le=4096)] = 64
@@ -54,6 +57,7 @@ class DramTiming(Spec):
     t_rrd_l_ns: NotNegative | None = None
     t_faw_ns: NotNegative = 0
     t_ccd_l_ns: NotNegative = 0
+    ccd_l_bursts: Annotated[StrictInt, Field(ge=1, le=16)] = 1  # tCCD_L / tCCD_S, at any data rate
     t_rtp_ns: NotNegative = 0
     t_wtr_ns: NotNegative = 0
     t_wtr_l_ns: NotNegative | None = None
@@ -70,6 +74,8 @@ class DramTiming(Spec):
     def ns(self, name: str) -> float:
         """A timing by its name without the unit; one that is left out is that of its kin."""
         value = getattr(self, f"{name}_ns")
+        if name == "t_ccd_l" and self.ccd_l_bursts > 1:
+            return max(value, self.ccd_l_bursts * self.burst_bytes / self.channel_gb_s)
         return getattr(self, f"{KIN[name]}_ns") if value is None else value
 
     @model_validator(mode="after")
