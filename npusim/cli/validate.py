@@ -82,10 +82,21 @@ def _print(families: list["Family"], rows: bool, left: list[str]) -> None:
     screen = console()
     for table in case_tables(families) if rows else []:
         print_table(screen, table)
-    for family in families:
-        text = f"{family.suite}/{family.name}: against {family.reference}"
-        screen.print(f"- {text}. {family.note}".rstrip(), markup=False)
+    for line in _notes(families):
+        screen.print(f"- {line}", markup=False)
     print_table(screen, summary_table(record_of(families)))
     screen.print()
     for line in left:
         screen.print(f"not as recorded: {line}", style="bold red", markup=False)
+
+
+def _notes(families: list["Family"]) -> list[str]:
+    """What each family is compared with and its note; those that have both in common share one."""
+    shared: dict[tuple[str, str, str], list[str]] = {}
+    for family in families:
+        shared.setdefault((family.suite, family.reference, family.note), []).append(family.name)
+    return [
+        f"{suite}/{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: "
+        f"against {reference}. {note}".rstrip()
+        for (suite, reference, note), names in shared.items()
+    ]
