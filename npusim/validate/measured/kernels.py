@@ -40,6 +40,9 @@ MODELS_BY_KV_HEADS = {8: "llama-3.1-8b", 32: "llama-2-7b"}  # 32 heads of 128 bo
 PRODUCTS = ("attn_pre_proj", "attn_post_proj", "mlp_up_proj", "mlp_down_proj")
 LEAST_US = 20  # below, the rounding to whole us is more than 2.5 %
 RULES = "libraries choose tiles by rules of their own, not by the least time"
+MAX_PAIRS = 1 << 25  # of a prefill that is simulated
+QUICK_PAIRS = 1 << 20
+FULL_EVERY = 3  # of attention
 QUICK_EVERY = 29  # prime to the tables' periods, so that every size comes up
 
 
@@ -87,31 +90,48 @@ def _gemm(row: GemmTime) -> Comparison:
 
 
 def _attention_family(phase: str, rows: Iterable[AttentionTime], full: bool) -> Family:
-    own = [row for row in rows if row.phase == phase][:: 1 if full else QUICK_EVERY]
-    found = [_attention(row) for row in own if _is_small(row) or full]
-    return _family(f"a100 attention {phase}", VLLM, found)
+    own = [row for row in rows if row.phase == phase]
+    found = [_attention(row) for row in (own[::FULL_EVERY] if full else _quick(own))]
+    note = "every third row of the table: they take long" if full else ""
+    return _family(f"a100 attention {phase}", VLLM, found, note)
 
 
-def _is_small(row: AttentionTime) -> bool:
-    return row.batch * row.new_tokens * (row.context_tokens + row.new_tokens) <= 1 << 24
+def _quick(rows: Sequence[AttentionTime]) -> list[AttentionTime]:
+    return [row for row in rows if _pairs(row) <= QUICK_PAIRS][::QUICK_EVERY]
+
+
+def _pairs(row: AttentionTime) -> int:
+    """Of q and k, without a mask: what simulating a row takes."""
+    return row.batch * row.new_tokens * (row.context_tokens + row.new_tokens)
 
 
 def _attention(row: AttentionTime) -> Comparison:
-    is_fit = row.phase == "prefill" and row.batch == 1 and row.new_tokens in (8192, 16384)
+    is_long = row.batch == 1 and row.new_tokens in (8192, 16384)
+    is_one_token = row.batch in (1, 64, 128) and row.new_tokens == 1 and row.kv_heads == 8
+    is_fit = row.phase == "prefill" and (is_long or is_one_token)
     name = f"b{row.batch} {row.new_tokens}+{row.context_tokens} kv{row.kv_heads}"
     use = "fit" if is_fit else "report"
     return Comparison(name, attention_us(row), row.time_us, "us", use)
 
 
-@cache
 def attention_us(row: AttentionTime) -> float:
-    """The fused kernel of one layer, and the one that merges the parts of a cut KV cache."""
-    if row.phase == "decode":
-        lengths = {"context_tokens": row.context_tokens}
-    else:
-        lengths = {"prompt_tokens": row.new_tokens}
-    workload = LlmWorkload(kind="llm", phase=row.phase, batch=row.batch, **lengths)
-    setup = _layer(MODELS_BY_KV_HEADS[row.kv_heads])
+    """The fused kernel of one layer, and the one that merges the parts of a cut KV cache.
+
+    Assumes that a large prefill grows with its requests as smaller ones do.
+    """
+    shape = (row.phase, row.new_tokens, row.context_tokens, row.kv_heads)
+    if row.batch <= 2 or _pairs(row) <= MAX_PAIRS:
+        return _simulated_us(row.batch, *shape)
+    half = max(1, MAX_PAIRS * row.batch // _pairs(row) // 2)
+    first, second = (_simulated_us(batch, *shape) for batch in (half, 2 * half))
+    return first + (row.batch - half) * (second - first) / half
+
+
+@cache
+def _simulated_us(batch: int, phase: str, new: int, context: int, kv_heads: int) -> float:
+    lengths = {"context_tokens": context} if phase == "decode" else {"prompt_tokens": new}
+    workload = LlmWorkload(kind="llm", phase=phase, batch=batch, **lengths)
+    setup = _layer(MODELS_BY_KV_HEADS[kv_heads])
     scenario = setup.scenario.model_copy(update={"workload": workload})
     trace = simulate(replace(setup, scenario=scenario)).iterations[0].trace
     return _time_us(trace, lambda name: "softmax" in name)

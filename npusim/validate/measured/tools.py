@@ -1,8 +1,8 @@
 """One iteration of a 7B or 8B model on A100 as other tools give it → families, by what they give.
 
-`ideal`: all efficiencies 1 and no cost of a kernel start, at the analytic level, against tools that
-take ideal rates. `silicon`: the preset as it is, against sums of measured kernels. Models with
-overheads of their own stand apart: they are no measurements.
+`ideal`: all efficiencies 1, memory's too (no refreshes, no rows), and no cost of a kernel start,
+against tools that take ideal rates. `silicon`: the preset as it is, against sums of measured
+kernels. Models with overheads of their own stand apart: they are no measurements.
 """
 
 from functools import cache
@@ -15,8 +15,10 @@ from npusim.validate.measured.tables import TOOL_TOKENS, TOOLS, ToolLatency, too
 FRACTIONS = ("compute", "attention", "memory")
 IDEAL = (
     "hw.kernels.start_us=0.0",
+    "hw.kernels.attention_tile_us=0.0",
     *(f"hw.kernels.{name}_efficiency_fraction=1.0" for name in FRACTIONS),
     "hw.kernels.overlapped_softmax=true",
+    "hw.memories.0.efficiency_fraction=1.0",
 )
 GOALS = {
     ("roofline", "decode"): Goal("mape", 0.03),
@@ -29,7 +31,7 @@ REFERENCES = {
     "model": "LLMCompass, without and with its launch overheads",
 }
 NOTES = {
-    "roofline": "ours with all efficiencies 1; real DRAM timings and tiles stay",
+    "roofline": "ours with all efficiencies 1; latencies and tiles stay",
     "silicon": "two sums of the same iteration differ by up to 23 % from one another",
     "model": "another simulator, not silicon",
 }

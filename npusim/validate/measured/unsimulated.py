@@ -10,6 +10,7 @@ HARDWARE = {
     "WSE-2": "hundreds of thousands of cores, a program of each: beyond what is simulated",
     "CENT-GDDR6-AiM-CXL": "near-memory units come in a later issue; figures of a simulator",
     "Ascend910B": "prompt length and number of devices are not stated",
+    "Ascend910C": "experts over nodes beside attention by requests is not lowered",
     "NorthPole": "cards' clocks and links are not published",
     "SN40L": "links between sockets are not published",
     "p100": "no preset: published parameters lack NoC and memory clocks",
@@ -21,6 +22,8 @@ def reason(row: Row) -> str | None:
     """Why a row is not simulated; None when it is."""
     if row.hardware in HARDWARE:
         return HARDWARE[row.hardware]
+    if row.model.startswith("DeepSeek"):
+        return HARDWARE["Ascend910C"]
     if row.hardware == "A100" and row.num_chips > 8:
         return "two nodes: links of two kinds are not modelled"
     if row.hardware == "H800+CX7" and row.num_chips < 32:
