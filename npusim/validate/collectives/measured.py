@@ -26,7 +26,8 @@ POWERS_OF_4 = {4**power for power in range(4, 15)}  # 256 B to 256 MiB
 PARTS = {"nccl": "nvlink3", "vllm_graph": "nvlink3_vllm", "vllm_eager": "nvlink3_vllm"}
 NOTES = {
     "nccl": "NCCL 2.27.3; its protocol is the one that its published tuning constants prefer",
-    "vllm_graph": "vLLM 0.14.0 in a CUDA graph; from 8 MiB up NCCL, whose constants are its own",
+    "vllm_graph": "vLLM 0.14.0 in a CUDA graph; from 8 MiB up NCCL, whose constants are its own. "
+    "8 GPUs took 14.9 us for 4 KiB, between 5.6 and 6.3 for 2 and 8 KiB: the worst case",
     "vllm_eager": "vLLM 0.14.0; up to about 4 MiB the host's call hides the collective",
 }
 
@@ -66,6 +67,12 @@ def is_fit(library: str, op: str, dtype: str, num_gpus: int, num_bytes: int) -> 
     return num_bytes < VLLM_MAX_BYTES and not outlier
 
 
+def repeats_a_fit(library: str, op: str, num_gpus: int, num_bytes: int) -> bool:
+    """Whether a fit row has these bytes: as NCCL's time does not depend on the type, its int8 rows
+    measure once more what was fitted at fp16, and do not report."""
+    return any(is_fit(library, op, dtype, num_gpus, num_bytes) for dtype in ("fp16", "bf16"))
+
+
 def families() -> list[Family]:
     """One family a library, op and GPU count; the goal is that of the reference data."""
     grouped: dict[tuple[str, str, int], list[Comparison]] = {}
@@ -77,7 +84,7 @@ def families() -> list[Family]:
             time_us(library, op, num_gpus, num_bytes),
             float(row["time_us"]),
             "us",
-            "fit" if is_fit(library, op, dtype, num_gpus, num_bytes) else "report",
+            "fit" if repeats_a_fit(library, op, num_gpus, num_bytes) else "report",
         )
         grouped.setdefault((library, op, num_gpus), []).append(comparison)
     return [
