@@ -167,7 +167,7 @@ def _orders(results: Results, c: str, m: str, lengths) -> list[Verdict]:
             "3",
             f"{name}: K stays ahead of M/N to 2,048 tokens",
             short_k_mn is None,
-            f"K = M/N at {tokens(k_mn)}",
+            f"K meets M/N {tokens(k_mn)}",
         ),
     ]
 
