@@ -2,7 +2,8 @@
 
 Layers repeat tens of times, decode steps hundreds. A repeated run of equal layers is cut down to
 its first few in the task table itself, so the memory plan, the data types and the placement stay
-those of the whole model. Assumes that equal layers take equal time once two in a row agree.
+those of the whole model. Assumes that equal layers take equal time once two in a row, or the means
+of the last half and the half before it, agree.
 """
 
 from collections.abc import Callable, Hashable
@@ -74,11 +75,12 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Cut:
-    """What a stretch became in the shortened program: `removed` repetitions of a pattern, two of
-    which lie between the three rows `ends`."""
+    """What a stretch became in the shortened program: `removed` repetitions of a pattern, `half` of
+    which lie between each two of the three rows `ends`."""
 
     removed: int
     period: int
+    half: int
     ends: tuple[int, int, int]
 
 
@@ -173,9 +175,11 @@ def _renumber(num_tasks: int, stretches: list[Stretch]) -> tuple[np.ndarray, np.
 
 
 def _cut(stretch: Stretch, new_index: np.ndarray) -> Cut:
-    last = int(new_index[stretch.first]) + (stretch.keep - 1) * stretch.size
-    ends = (int(new_index[stretch.since]), last, last + stretch.size)
-    return Cut(stretch.removed, stretch.period, ends)
+    half = max(1, (stretch.keep - 1) // 2)  # the first one may still be filling the pipeline
+    first, size = int(new_index[stretch.first]), stretch.size
+    middle, end = first + (stretch.keep - half) * size, first + stretch.keep * size
+    start = int(new_index[stretch.since]) if half == 1 else middle - half * size
+    return Cut(stretch.removed, stretch.period, half, (start, middle, end))
 
 
 def _select(program: Program, kept: np.ndarray, new_index: np.ndarray) -> Program:
@@ -192,8 +196,10 @@ def _select(program: Program, kept: np.ndarray, new_index: np.ndarray) -> Progra
 
 
 def added_ps(shortened: Shortened, end_ps: np.ndarray) -> tuple[int, float]:
-    """Time of the removed repetitions, which is the last kept one's for each, and the largest
-    relative difference between that and the one before it.
+    """Time of the removed repetitions, which is the mean of the last half of those kept for each,
+    and the largest relative difference between that and the mean of the half before it.
+
+    The last ones alone would never settle where refreshes fall unevenly on short layers.
 
     `end_ps`: end times of the shortened program's tasks.
     """
@@ -202,7 +208,7 @@ def added_ps(shortened: Shortened, end_ps: np.ndarray) -> tuple[int, float]:
         done = [int(end_ps[:end].max(initial=0)) for end in cut.ends]
         previous, last = done[-2] - done[-3], done[-1] - done[-2]
         spread = max(spread, abs(last - previous) / max(last, 1))
-        total_ps += cut.removed * last
+        total_ps += cut.removed * last // cut.half
     return total_ps, spread
 
 

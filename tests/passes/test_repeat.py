@@ -142,6 +142,18 @@ def test_spread_is_the_difference_between_the_last_two_layers():
     assert added == 8 * 115
 
 
+def test_layers_that_take_turns_settle_by_the_means_of_two_halves():
+    shortened = shorten(layered(40), 8)
+    (cut,) = shortened.cuts
+    size = (cut.ends[2] - cut.ends[1]) // cut.half
+    trace = trace_of(shortened.program)
+    for layer in range(2, 8):  # 115 and 100 by turns: no two in a row agree
+        trace.end_ps[layer * size :] += 15 * (layer % 3 == 0)
+    added, spread = added_ps(shortened, trace.end_ps)
+    assert (cut.half, spread) == (3, 0)
+    assert added == 32 * (100 + 100 + 115) // 3
+
+
 def test_a_straight_line_needs_three_measurements():
     asked = []
     values, spread = interpolate(101, lambda i: asked.append(i) or 1000 + 3 * i)
