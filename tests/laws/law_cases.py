@@ -40,17 +40,18 @@ def clock(stream: Stream, core: int, ticks) -> list[int]:
     return tasks
 
 
-def channel_of_equal_requests(service_ticks: int, **settings):
-    """One core, one channel that takes `service_ticks` for a request of a single burst."""
+def channel_of_equal_requests(service_ticks: int, cores: int = 1, **settings):
+    """One core (or more of them), one channel that takes `service_ticks` for a request of a single
+    burst."""
     dram = {**NO_TIMING, "mb_s": 64_000_000 // service_ticks // 1_000, "window": 1}
     chip = {"dram": dram, "dma_outstanding": 1 << 20, "interleave": 1 << 20, **settings}
-    return mesh(1, 1, dma_unit_bytes=64, **chip)
+    return mesh(1, cores, dma_unit_bytes=64, **chip)
 
 
-def loads_at(ticks) -> Stream:
-    """A LOAD of 64 bytes released at each tick."""
+def loads_at(ticks, clock_core: int = 0) -> Stream:
+    """A LOAD of 64 bytes by core 0 released at each tick."""
     stream = Stream()
-    for index, tick in enumerate(clock(stream, 0, ticks)):
+    for index, tick in enumerate(clock(stream, clock_core, ticks)):
         stream.load(0, 64 * index, 64, [tick])
     return stream
 

@@ -114,6 +114,22 @@ def test_equal_gaps_on_a_channel_wait_only_above_full_load(engine, late):
     np.testing.assert_array_equal(waits, late * np.arange(60))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_scratchpad_port_is_a_queue_behind_a_quicker_channel(engine):
+    """Two servers in a row with fixed times wait in all as the slower one would alone."""
+    ticks = poisson_ticks(
+        np.random.default_rng(5), SERVICE / 0.8, 4_000 if engine == "fast" else 200
+    )
+    tasks = loads_at(ticks, clock_core=1).build()  # one that no port holds up
+    port = SERVICE, 64  # ticks for so many bytes
+    wiring = channel_of_equal_requests(SERVICE // 10, cores=2, port=port)
+    outcome = ENGINES[engine](wiring, tasks)
+    loads = np.flatnonzero(tasks.kind != 0)
+    taken = outcome.end[loads] - outcome.start[loads]
+    np.testing.assert_array_equal(taken - taken[0], lindley_waits(ticks, SERVICE))
+    assert outcome.core["port_busy_ticks"].sum() == SERVICE * len(loads)
+
+
 FLITS = 128  # of a packet: 256 bytes, 2 a tick
 CENTRE, AROUND = 4, (1, 3, 5, 7)  # of a 3 x 3 mesh
 
