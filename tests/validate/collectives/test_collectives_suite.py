@@ -87,6 +87,17 @@ def test_simple_protocol_is_the_least_squares_fit_of_its_rows():
     assert row.own_gb_s == pytest.approx(1 / per_own, rel=2e-3)
 
 
+def test_the_hosts_time_of_a_call_is_the_median_of_its_fit_rows():
+    times = [
+        float(row["time_us"])
+        for row in read_rows("collectives_a100.csv")
+        if row["library"] == "vllm_eager"
+        and measured.is_fit("vllm_eager", row["op"], "bf16", int(row["gpus"]), int(row["bytes"]))
+    ]
+    assert len(times) == 10
+    assert round(float(np.median(times)), 1) == measured.EAGER_HOST_US
+
+
 def test_protocols_change_where_the_measured_times_jump():
     """NCCL's published constants put the change between the two sizes around each jump."""
     times = {
