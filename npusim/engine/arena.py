@@ -98,7 +98,7 @@ def _reserve(space: _Space, w: Wiring, t: Tasks) -> dict[str, int]:
         "work_ports": (w.num_cores, 1),
         "work_acks": (t.num_queues, 1),
         "work_links": (w.num_links, 1),
-        "work_credits": (w.num_links, 2),
+        "work_credits": (w.num_links, 1),
         "work_channels": (len(w.channels), 1),
         "queue_tasks": (len(t.queue_tasks), 1),
         "link_bins": (w.num_links, NUM_BINS),

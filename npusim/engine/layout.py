@@ -26,7 +26,7 @@ WHEEL_SLOTS = 4096
     SPLIT_VCS, LOCKS_STOP_ALL, UNLOCKED, N_OLD_ACKS,
     MIXED_WIDTHS,  # links differ in width
     RINGS,  # there are links that are part of a ring
-    N_CREDITS, W_CREDITS,  # FIFOs that get room back in the next tick, and how much: two words each
+    N_CREDITS, W_CREDITS,  # FIFOs that get room back in the next tick: offset << 32 | how much
 ) = range(53)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS

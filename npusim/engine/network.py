@@ -106,8 +106,9 @@ def arbitrate(A, spans, link):
     if fifo == at.NIL:
         return
     flits = max(1, ceil_div(A[A[fifo + at.F_FIRST] + at.P_WIRE], A[link + at.L_WIDTH]))
-    if down == at.NIL or A[down + at.F_FREE] >= _room(A, link, flits):
-        _grant(A, spans, link, fifo, down, flits)
+    room = _room(A, link, flits)
+    if down == at.NIL or A[down + at.F_FREE] >= room:
+        _grant(A, spans, link, fifo, down, flits, room)
 
 
 @kernel
@@ -197,7 +198,7 @@ def _downstream(A, link):
 
 
 @kernel
-def _grant(A, spans, link, fifo, down, flits):
+def _grant(A, spans, link, fifo, down, flits, room):
     now = A[at.NOW]
     packet = A[fifo + at.F_FIRST]
     wire = A[packet + at.P_WIRE]
@@ -213,14 +214,15 @@ def _grant(A, spans, link, fifo, down, flits):
     A[link + at.L_PACKET] = packet
     A[fifo + at.F_STREAMING] = 1
     A[fifo + at.F_FIRST] = A[packet + at.P_NEXT]
-    if A[fifo + at.F_UP_LINK] != at.NIL and not _drains_slowly(A, link, fifo):
-        _note_credit(A, fifo, _taken(A, fifo, packet, flits))
+    mixed_widths = A[at.MIXED_WIDTHS] == 1
+    if A[fifo + at.F_UP_LINK] != at.NIL and not (mixed_widths and _drains_slowly(A, link, fifo)):
+        _note_credit(A, fifo, _taken(A, fifo, packet, flits, mixed_widths))
     schedule(A, link, at.TAIL_LEFT, now + flits)
     if down != at.NIL:
-        A[down + at.F_FREE] -= _room(A, link, flits)
+        A[down + at.F_FREE] -= room
         A[packet + at.P_FIFO] = down
-        head = now + A[link + at.L_TICKS] + _held_back(A, link, packet, flits)
-        schedule(A, packet, at.AT_ROUTER, head)
+        held_back = _held_back(A, link, packet, flits) if mixed_widths else 0
+        schedule(A, packet, at.AT_ROUTER, now + A[link + at.L_TICKS] + held_back)
     else:
         A[link + at.L_EJECT_FREE] -= 1  # a memory port's is not looked at
         A[packet + at.P_FIFO] = link  # where the ejection slot is given back
@@ -230,25 +232,21 @@ def _grant(A, spans, link, fifo, down, flits):
 @kernel
 def _drains_slowly(A, link, fifo):
     """Whether packets leave a FIFO over a narrower link than they come by."""
-    if A[at.MIXED_WIDTHS] == 0:
-        return False
     return A[link + at.L_WIDTH] < A[A[fifo + at.F_UP_LINK] + at.L_WIDTH]
 
 
 @kernel
 def _note_credit(A, fifo, room):
     """A FIFO gets room back in the next tick."""
-    place = A[at.W_CREDITS] + 2 * A[at.N_CREDITS]
-    A[place] = fifo
-    A[place + 1] = room
+    A[A[at.W_CREDITS] + A[at.N_CREDITS]] = fifo << 32 | room
     A[at.N_CREDITS] += 1
 
 
 @kernel
-def _taken(A, fifo, packet, flits):
+def _taken(A, fifo, packet, flits, mixed_widths):
     """The room that a packet took of its FIFO; `flits` it has where it goes."""
     up = A[fifo + at.F_UP_LINK]
-    if A[at.MIXED_WIDTHS] == 1:
+    if mixed_widths:
         flits = max(1, ceil_div(A[packet + at.P_WIRE], A[up + at.L_WIDTH]))
     return _room(A, up, flits)
 
@@ -258,8 +256,8 @@ def give_credits(A):
     """Phase A: room that packets began to leave in the tick before is free. Of how many packets."""
     count = A[at.N_CREDITS]
     for i in range(count):
-        place = A[at.W_CREDITS] + 2 * i
-        _give_room(A, A[place], A[place + 1])
+        credit = A[A[at.W_CREDITS] + i]
+        _give_room(A, credit >> 32, credit & 0xFFFFFFFF)
     A[at.N_CREDITS] = 0
     return count
 
@@ -273,8 +271,6 @@ def _give_room(A, fifo, room):
 @kernel
 def _held_back(A, link, packet, flits):
     """Ticks that the head waits for its tail, so that a wider link ahead does not run dry."""
-    if A[at.MIXED_WIDTHS] == 0:
-        return 0
     ahead = _route(A, A[link + at.L_ROUTER], packet)
     return max(0, flits - max(1, ceil_div(A[packet + at.P_WIRE], A[ahead + at.L_WIDTH])))
 
@@ -300,8 +296,9 @@ def tail_left(A, link):
         release(A, link)
     fifo = A[link + at.L_FROM]
     A[fifo + at.F_STREAMING] = 0
-    if A[fifo + at.F_UP_LINK] != at.NIL and _drains_slowly(A, link, fifo):
-        _give_room(A, fifo, _taken(A, fifo, A[link + at.L_PACKET], 0))
+    fed = A[fifo + at.F_UP_LINK] != at.NIL
+    if fed and A[at.MIXED_WIDTHS] == 1 and _drains_slowly(A, link, fifo):
+        _give_room(A, fifo, _taken(A, fifo, A[link + at.L_PACKET], 0, True))
     if A[fifo + at.F_FIRST] != at.NIL:
         _make_wish(A, fifo)
 
