@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from npusim.validate.noc.chip import Network, textbook
-from npusim.validate.noc.traffic import BURSTS, Grid, Transfer, open_loop
+from npusim.validate.noc.traffic import BURSTS, DESTINATIONS, Grid, Transfer, open_loop
 
 MESSAGE_BYTES = 4096
 SMALL_MESSAGES = {"all-to-all": 256}  # by burst; others have MESSAGE_BYTES
@@ -30,17 +30,22 @@ def _channels(net: Network) -> str:
 
 def latency(full: bool, vcs: tuple[int, ...]) -> Iterator[Case]:
     """Open loop at up to 0.3 of each pattern's capacity."""
-    patterns = ("uniform", "bit complement", "transpose", "neighbour") if full else ("uniform",)
-    grids = (SMALL, MIDDLE) if full else (SMALL,)
-    for grid in grids:
-        for pattern in patterns:
-            for size, width in PACKETS if full and pattern == "uniform" else PACKETS[:2]:
-                for load in (0.1, 0.2, 0.3) if full else (0.1, 0.3):
-                    for count in vcs:
-                        yield _open_loop(grid, pattern, size, width, load, count)
+    if not full:
+        runs = [(SMALL, "uniform", packet, load) for packet in PACKETS[:2] for load in (0.1, 0.3)]
+    else:
+        runs = [
+            *((SMALL, "uniform", packet, load) for packet in PACKETS for load in (0.1, 0.2, 0.3)),
+            *((SMALL, pattern, packet, 0.3) for pattern in DESTINATIONS for packet in PACKETS[:2]
+              if pattern != "uniform"),
+            *((MIDDLE, pattern, PACKETS[0], 0.3) for pattern in DESTINATIONS),
+        ]  # fmt: skip
+    for run in runs:
+        for count in vcs:
+            yield _open_loop(*run, count)
 
 
-def _open_loop(grid: Grid, pattern: str, size: int, width: int, load: float, vcs: int) -> Case:
+def _open_loop(grid: Grid, pattern: str, packet: tuple[int, int], load: float, vcs: int) -> Case:
+    size, width = packet
     net = Network(vcs, packet_bytes=size, link_bytes=width, packets_per_message=1)
     transfers = open_loop(grid, pattern, load, size, net.flits(size), 150, SEED)
     name = f"{grid.rows}x{grid.columns} {pattern} {size} B at {load:g}, {vcs} channels"
