@@ -24,6 +24,7 @@ class Kernels(Spec):
       `attention_tile_us`: what a tile of it takes beside its work (first loads, output).
     * `compute_efficiency_fraction`, `attention_efficiency_fraction`: sustained part of the matrix
       rate within a tile of a product, and of fused attention (its softmax not counted).
+      `narrow_efficiency_fraction`: that of products of 8 bits and fewer, where it differs.
     * `memory_efficiency_fraction`: what is left of the data rate beyond what timings lose.
     * `tiles`: [m, n] of the output tiles tried; the one with the least estimated time is
       taken. `max_split_k`: parts that a tile's k may be cut into, summed by a second kernel.
@@ -41,6 +42,7 @@ class Kernels(Spec):
     attention_starts: Annotated[StrictInt, Field(ge=1, le=64)] = 1
     attention_tile_us: NotNegative = 0.0
     compute_efficiency_fraction: Fraction = 1.0
+    narrow_efficiency_fraction: Fraction | None = None
     attention_efficiency_fraction: Fraction = 1.0
     memory_efficiency_fraction: Fraction = 1.0
     tiles: Annotated[tuple[tuple[TileSide, TileSide], ...], Field(min_length=1)] = ((128, 128),)

@@ -72,7 +72,10 @@ class Chip:
 
     def gemm_cycles(self, m: int, k: int, n: int) -> int:
         """Of one core, for a product with weights."""
-        fraction = self.kernels.compute_efficiency_fraction
+        kernels = self.kernels
+        fraction = kernels.compute_efficiency_fraction
+        if max(self.activation_bits, self.weight_bits) <= 8:
+            fraction = kernels.narrow_efficiency_fraction or fraction
         return mma_cycles(m, k, n, self.macs, self.kernels.mma, fraction)
 
     def attention_cycles(self, m: int, k: int, n: int) -> int:
