@@ -12,6 +12,9 @@ begin first; once none waits, those of the other way may begin, and no other, so
 are open when the last data of this way has moved and the bus turns. If `queue` requests have
 begun before the oldest, none that wants its banks may begin until it has, and none at all if it
 goes the other way. A refresh that is due stops all else.
+
+Assumes that the queue counts requests, however many bursts each has, as the engine's window does;
+all banks refreshed together; no power-down.
 """
 
 import numpy as np
