@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def error_fraction(self) -> float:
-        return self.ours / self.reference - 1
+        return float(self.ours / self.reference - 1)
 
 
 @dataclass(frozen=True)

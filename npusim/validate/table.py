@@ -132,8 +132,8 @@ def as_json(families: list[Family], level: str, departures: list[str]) -> dict[s
                 "comparisons": [
                     {
                         "name": c.name,
-                        "ours": c.ours,
-                        "reference": c.reference,
+                        "ours": float(c.ours),  # a suite may give numpy's numbers
+                        "reference": float(c.reference),
                         "unit": c.unit,
                         "use": c.use,
                         "error_fraction": c.error_fraction,

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from npusim.validate import bands, table
@@ -149,6 +150,14 @@ def test_the_overview_joins_what_has_one_reference_but_keeps_the_worst():
         "| dram | a reference | 3 | +8.33 % | 15.0 % | +25.0 % | 1 of 2 |",
         "| dram | a\\|b | 1 | +0 % | 0 % | +0 % |  |",
     ]
+
+
+def test_numpys_numbers_are_written_as_json():
+    case = Comparison("a", np.int64(3), np.float64(2), "s")
+    numpys = Family("dram", "reads", "a reference", (case,), Goal("worst", 1))
+    done = json.loads(json.dumps(table.as_json([numpys], "quick", [])))
+    assert done["families"][0]["report"]["num_within"] == 1
+    assert done["families"][0]["comparisons"][0]["error_fraction"] == 0.5
 
 
 def test_json_holds_every_comparison():
