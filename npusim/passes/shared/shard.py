@@ -102,8 +102,9 @@ def _product(op: Op, m: int, k: int, n: int) -> Op:
 
 
 def _experts(op: Op, tp: int, ep: int) -> Op:
-    """The first group's experts, which have most tokens."""
-    tokens = op.expert_tokens[: ceil_div(len(op.expert_tokens), ep)]
+    """The first group's experts, which have most tokens. Assumes that experts are dealt to groups
+    in turn: what few tokens choose spreads over all chips, as a router's choice does on average."""
+    tokens = op.expert_tokens[::ep]
     inner = tp // ep
     column = ROLES[op.role] == "column"
     k, n = (op.k, ceil_div(op.n, inner)) if column else (ceil_div(op.k, inner), op.n)
