@@ -66,7 +66,7 @@ def token_gap(row: Row, steps: StepTimes, stack: Stack) -> float:
 
 def user_speed(row: Row, steps: StepTimes, stack: Stack) -> float:
     """Tokens per second of one user, right behind the prompt."""
-    return 1 / steps.decode_s(int(row.batch), row.input_tokens)
+    return 1 / (stack.step_s + steps.decode_s(int(row.batch), row.input_tokens))
 
 
 def prefill_rate(row: Row, steps: StepTimes, stack: Stack) -> float:

@@ -47,8 +47,18 @@ PHASES = {
 NOTES = {
     "inference-bench A100 PP": "measured latencies grow as if stages did not overlap; ours overlap",
     "inference-bench A100": "chip taken as the 40 GB part, as the KV capacity suggests",
+    "inference-bench H100": "largest where a vocabulary of 128,256 meets batches: sampling there",
+    "inference-bench Gaudi2": "batch 1 set the memory fraction (fit); KV heads may be copied there",
     "sglang A100": "models above 13B on few layers, scaled, by the source",
-    "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown",
+    "sglang A100 TP8": "measured 1.2 to 2.3 times TP1, as over PCIe; ours over NVLink",
+    "cent-baseline A100": "baseline of a paper on another machine, a fifth of its own roofline",
+    "nim H100": "first tokens pass a server; ours do not",
+    "trtllm-static H100": "v0.5 and v0.6 had attention of prompts in 16 bit, ours is in 8",
+    "trtllm-static L40S": "no published rate of products for Ada: A100's sustained fraction",
+    "trtllm-inflight RTX6000Pro": "NVFP4 has 4.5 bits, and embeddings 16; ours 4 throughout",
+    "trtllm-inflight RTX6000Pro PP": "stages work on unequal batches there, on equal ones here",
+    "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown; in ours a core "
+    "gathers a prompt's activations whole, which above 3B spill to memory",
     "trtllm-inflight RTX6000Pro MoE": "attention by heads, not by requests as there",
 }
 QUICK = {
@@ -120,6 +130,8 @@ def group_of(row: Row) -> str:
     group = f"{source_of(row)} {row.hardware.split('-')[0]}"
     if row.model.startswith(("Mixtral", "Qwen3-30B")):
         return f"{group} MoE"
+    if row.layout == "TP8 SGLang":
+        return f"{group} TP8"
     return f"{group} PP" if row.served.pp > 1 else group
 
 
