@@ -49,6 +49,8 @@ from npusim.validate.noc.columns import (
 from npusim.validate.noc.fabric import NONE
 from npusim.validate.noc.router import allocate_channels, allocate_switch, give_back
 
+REVISION = 2  # numba's cache sees changes of this file only: raise it with router.py, columns.py
+
 
 @kernel
 def _append(t, table, row, first, packet):
@@ -163,10 +165,7 @@ def _run_sources(t, now, order, begun):
 
 @entry
 def run_cycles(t: Tables, order, limit):
-    """Runs until all packets have arrived; returns the cycle, or NONE at `limit`.
-
-    numba's cache of it looks at this file only: touch it when columns.py or router.py changes.
-    """
+    """Runs until all packets have arrived; returns the cycle, or NONE at `limit`."""
     links = np.empty(len(t.links), np.int64)
     now, begun, left = 0, 0, len(t.packets)
     while left > 0:
