@@ -39,6 +39,7 @@ def test_a_request_through_nemo():
     assert stacks()["nemo"].call_s == pytest.approx(means[0] - slope_s, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_decode_step_on_tenstorrent():
     (row,) = fit_rows("tt-metal")
     step_s = 1 / row.value - 1 / FIGURES[row.metric](row, StepTimes(row.served), Stack())
