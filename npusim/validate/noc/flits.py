@@ -49,7 +49,7 @@ from npusim.validate.noc.columns import (
 from npusim.validate.noc.fabric import NONE
 from npusim.validate.noc.router import allocate_channels, allocate_switch, give_back
 
-REVISION = 2  # numba's cache sees changes of this file only: raise it with router.py, columns.py
+REVISION = 3  # numba's cache sees changes of this file only: raise it with router.py, columns.py
 
 
 @kernel

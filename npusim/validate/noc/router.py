@@ -90,8 +90,7 @@ def _next_wish(t, link, last):
 def _roomiest(t, link):
     """A channel of a link that no packet is being sent into, with most credits; NONE if none."""
     best, most = NONE, 0
-    # Assumes that with locks there are only messages; a core's ejection buffer has no lanes.
-    first = t.vcs - 1 if t.locked and t.links[link, INTO] != NONE else 0
+    first = t.vcs - 1 if t.locked else 0  # Assumes that with locks there are only messages
     for vc in range(first, t.vcs):
         channel = link * t.vcs + vc
         if t.inputs[channel, OWNER] == NONE and t.inputs[channel, CREDITS] > most:

@@ -78,5 +78,8 @@ def run(full: bool, progress: Callable[[str], None]) -> list[Family]:
             "makespan, channels of less than a packet", makespan, cases.shallow(full), MAKESPAN,
             "npusim's channels hold a packet at least; a blocked one stands over one router",
         ),
-        family("makespan, channel locking", makespan, cases.locked(full), MAKESPAN),
+        family(
+            "makespan, channel locking", makespan, cases.locked(full), MAKESPAN,
+            "at 2 channels of 1 packet messages eject by one of npusim's two slots here",
+        ),
     ]  # fmt: skip
