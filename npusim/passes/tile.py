@@ -177,14 +177,23 @@ def _one_piece(
 
 
 def _in_a_row(m: int, cuts: list[tuple[int, int]], cost: CoreCost) -> list[tuple[bool, Costs]]:
-    """Costs of tiles that follow one another. With fold overlap an array pays fill and drain only
-    in its last one. Assumes that the next tile's weights are there when a tile's stream ends."""
-    found = [gemm_costs(m, depth, width, cost) for depth, width in cuts]
+    """Whether tiles that follow one another run on the vector unit, all of them or none, and their
+    costs. With fold overlap an array pays fill and drain only in its last tile. Assumes that the
+    next tile's weights are there when a tile's stream ends."""
+    arrays = [array_costs(m, depth, width, cost) for depth, width in cuts]
     for i, (depth, width) in enumerate(cuts[:-1]):
-        (on_vector, own), (vector_next, following) = found[i : i + 2]
-        if not (on_vector or vector_next) and len(own) <= len(following):
-            found[i] = False, array_costs(m, depth, width, cost, followed=True)
-    return found
+        if len(arrays[i]) <= len(arrays[i + 1]):
+            arrays[i] = array_costs(m, depth, width, cost, followed=True)
+    vector = [(vector_gemm_cost(m, depth, width, cost),) for depth, width in cuts]
+    array_time, vector_time = (sum(_time(c, cost) for c in costs) for costs in (arrays, vector))
+    on_vector = vector_time < array_time
+    return [(on_vector, costs) for costs in (vector if on_vector else arrays)]
+
+
+def _time(costs: Costs, cost: CoreCost) -> int:
+    """Cycles until units side by side are done, each with its scratchpad traffic."""
+    cycles = max(cycles for cycles, _, _ in costs)
+    return max(cycles, ceil_div(max(moved for _, moved, _ in costs), cost.port_bytes))
 
 
 def _weight_cuts(
@@ -224,10 +233,7 @@ def gemm_costs(m: int, k: int, n: int, cost: CoreCost, kv: bool = False) -> tupl
 def faster(arrays: Costs, vector: tuple[int, int, int], cost: CoreCost) -> tuple[bool, Costs]:
     """The arrays' costs or the vector unit's, whichever takes less time with its scratchpad
     traffic; the arrays' on a tie."""
-    array_cycles = max(cycles for cycles, _, _ in arrays)
-    array_port = ceil_div(max(moved for _, moved, _ in arrays), cost.port_bytes)
-    vector_time = max(vector[0], ceil_div(vector[1], cost.port_bytes))
-    on_vector = vector_time < max(array_cycles, array_port)
+    on_vector = _time((vector,), cost) < _time(arrays, cost)
     return on_vector, (vector,) if on_vector else arrays
 
 

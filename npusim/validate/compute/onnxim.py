@@ -9,7 +9,7 @@ ONNXim (arXiv 2406.08051) has a cycle-level DRAM under a tile-level core. Two fa
 What ONNXim does, from its sources (Mapping.cc, GemmWS.cc, Core.cc, SystolicWS.cc, Simulator.cc):
 
 * A tile is at most 5 x 5 blocks of 128 x 128 outputs and all of k; tiles go to the cores in turn.
-  So a GEMM up to 640 x 640 runs on one core of the four (512^3: 9.4 us, ours on four 3.1, on one
+  So a GEMM up to 640 x 640 runs on one core of the four (512^3: 9.4 us, ours on four 2.9, on one
   8.9), and 4096 columns are 11 tiles: three cores have three of them, one has two.
 * A core works on two tiles at a time. A tile's instructions issue in order: a block's load
   is issued when the block before has arrived. A core so has two blocks, 64 KiB, under way and sees
@@ -20,8 +20,6 @@ What ONNXim does, from its sources (Mapping.cc, GemmWS.cc, Core.cc, SystolicWS.c
 * A GEMM with few rows takes 128 cycles a block, as every weight passes the array; our mapping takes
   the vector unit for it (1 x 4096^2 on one core: 134 us, ours 69).
 * The first weights of an idle array take 255 cycles to get in; our fill is 128.
-* 256^3 is the one that ours takes longer for (2.5 us): each of its tiles of 32 columns, seen alone,
-  is quicker on the vector unit; in a row they would share an array's fill and drain (0.8 us).
 * In the layer it streams 436 MB of weights in that way, at about 390 GB/s. Ours keeps the 84 MB
   of the attention's weights in the scratchpads and loads the rest at 540 GB/s, so that its layer
   takes little over half as long.
