@@ -57,8 +57,7 @@ NOTES = {
     "trtllm-static L40S": "no published rate of products for Ada: A100's sustained fraction",
     "trtllm-inflight RTX6000Pro": "NVFP4 has 4.5 bits, and embeddings 16; ours 4 throughout",
     "trtllm-inflight RTX6000Pro PP": "stages work on unequal batches there, on equal ones here",
-    "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown; in ours a core "
-    "gathers a prompt's activations whole, which above 3B spill to memory",
+    "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown",
     "trtllm-inflight RTX6000Pro MoE": "attention by heads, not by requests as there",
 }
 QUICK = {
