@@ -4,6 +4,7 @@ Assumes equal lengths of all requests and no time between iterations.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from npusim.errors import CapacityError
@@ -34,7 +35,7 @@ def _wave_s(steps: StepTimes, batch: int, prompt: int, outputs: int) -> float:
     return prefill + steps.decodes_s(batch, prompt, outputs - 1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class InFlight:
     """Result of a run: seconds in all, and the means over requests."""
 
@@ -48,55 +49,74 @@ def in_flight(
 ) -> InFlight:
     """Continuous batching of `requests`: a new one enters when KV for its whole length is free
     (and, in a closed loop, when one of the `concurrency` users is), its prompt is computed beside
-    the decodes of that iteration.
+    the decodes of that iteration. Raises CapacityError when one does not fit.
 
     Assumes that such an iteration takes as long as its decodes and its prompts one after the other.
     """
     slots = min(MAX_BATCH, steps.kv_tokens(KV_FRACTION) // (prompt + outputs))
     if slots < 1:
         raise CapacityError(f"no request of {prompt + outputs} tokens fits")
-    users = concurrency or requests
-    arrivals = deque([(0.0, min(users, requests))])
-    running: deque[list[int]] = deque()  # [age in tokens, requests]
+    queue = _Queue(requests, concurrency)
+    running: deque[_Cohort] = deque()
     now = ttft_sum = itl_sum = 0.0
-    live = tokens = sent = done = 0
-    sent = min(users, requests)
-    most = max(1, MAX_TOKENS // prompt)
-    while done < requests:
-        entered = _admit(arrivals, min(slots - live, most))
-        count = sum(number for _, number in entered)
-        took = steps.decode_s(live, prompt + tokens / live) if live else 0.0
-        took += steps.prefill_s(count, prompt) if count else 0.0
+    while queue.done < requests:
+        live = sum(cohort.size for cohort in running)
+        entered = queue.admit(min(slots - live, max(1, MAX_TOKENS // prompt)))
+        took = _iteration_s(steps, running, sum(size for _, size in entered), prompt)
         now += took
         itl_sum += took * live
+        ttft_sum += sum((now - since) * size for since, size in entered)
         for cohort in running:
-            cohort[0] += 1
-        tokens += live
-        if count:
-            ttft_sum += sum((now - since) * number for since, number in entered)
-            running.append([1, count])
-            live += count
-            tokens += count
-        while running and running[0][0] >= outputs:
-            age, number = running.popleft()
-            live -= number
-            tokens -= age * number
-            done += number
-            new = min(number, requests - sent) if concurrency else 0
-            if new:
-                arrivals.append((now, new))
-                sent += new
+            cohort.age += 1
+        if entered:
+            running.append(_Cohort(1, sum(size for _, size in entered)))
+        while running and running[0].age >= outputs:
+            queue.leave(running.popleft().size, now)
     return InFlight(now, ttft_sum / requests, itl_sum / (requests * max(1, outputs - 1)))
 
 
-def _admit(arrivals: deque, room: int) -> list[tuple[float, int]]:
-    """Takes up to `room` of the waiting requests, oldest first: [(since, how many)]."""
-    entered = []
-    while room > 0 and arrivals:
-        since, number = arrivals.popleft()
-        taken = min(number, room)
-        entered.append((since, taken))
-        room -= taken
-        if taken < number:
-            arrivals.appendleft((since, number - taken))
-    return entered
+@dataclass
+class _Cohort:
+    """`size` requests that entered together and have `age` tokens each."""
+
+    age: int
+    size: int
+
+
+def _iteration_s(steps: StepTimes, running: Iterable[_Cohort], prompts: int, prompt: int) -> float:
+    live = sum(cohort.size for cohort in running)
+    took = steps.prefill_s(prompts, prompt) if prompts else 0.0
+    if live:
+        tokens = sum(cohort.age * cohort.size for cohort in running)
+        took += steps.decode_s(live, prompt + tokens / live)
+    return took
+
+
+class _Queue:
+    """Requests that wait: all at once, or in a closed loop one of each user."""
+
+    def __init__(self, requests: int, users: int | None) -> None:
+        first = min(users or requests, requests)
+        self.waiting = deque([(0.0, first)])  # (since, how many)
+        self.unsent = requests - first
+        self.done = 0
+
+    def admit(self, room: int) -> list[tuple[float, int]]:
+        """Takes up to `room` of them, oldest first."""
+        entered = []
+        while room > 0 and self.waiting:
+            since, size = self.waiting.popleft()
+            taken = min(size, room)
+            entered.append((since, taken))
+            room -= taken
+            if taken < size:
+                self.waiting.appendleft((since, size - taken))
+        return entered
+
+    def leave(self, size: int, now: float) -> None:
+        """Their users, if there are such, send the next ones."""
+        self.done += size
+        sent = min(size, self.unsent)
+        if sent:
+            self.waiting.append((now, sent))
+            self.unsent -= sent

@@ -13,10 +13,12 @@ import numpy as np
 
 from npusim.simulate import simulate
 from npusim.spec.load import Setup, load_model, load_scenario, resolve
-from npusim.spec.scenario import GemmWorkload, LlmWorkload
+from npusim.spec.scenario import GemmWorkload
 from npusim.trace import Trace
 from npusim.units import PS_PER_US
 from npusim.validate.compare import Comparison, Family, Goal
+from npusim.validate.measured.rows import use_of
+from npusim.validate.measured.steps import llm_workload
 from npusim.validate.measured.tables import (
     AttentionTime,
     GemmTime,
@@ -85,8 +87,7 @@ def _gemm(row: GemmTime) -> Comparison:
         row.m == 1 and (row.n, row.k) in ((1024, 1024), (16384, 8192), (8192, 16384))
     )
     ours = gemm_us(row.m, row.n, row.k)
-    use = "fit" if is_fit else "report"
-    return Comparison(f"{row.m} x {row.k} x {row.n}", ours, row.time_us, "us", use)
+    return Comparison(f"{row.m} x {row.k} x {row.n}", ours, row.time_us, "us", use_of(is_fit))
 
 
 def _attention_family(phase: str, rows: Iterable[AttentionTime], full: bool) -> Family:
@@ -110,8 +111,7 @@ def _attention(row: AttentionTime) -> Comparison:
     is_one_token = row.batch in (1, 64, 128) and row.new_tokens == 1 and row.kv_heads == 8
     is_fit = row.phase == "prefill" and (is_long or is_one_token)
     name = f"b{row.batch} {row.new_tokens}+{row.context_tokens} kv{row.kv_heads}"
-    use = "fit" if is_fit else "report"
-    return Comparison(name, attention_us(row), row.time_us, "us", use)
+    return Comparison(name, attention_us(row), row.time_us, "us", use_of(is_fit))
 
 
 def attention_us(row: AttentionTime) -> float:
@@ -129,8 +129,7 @@ def attention_us(row: AttentionTime) -> float:
 
 @cache
 def _simulated_us(batch: int, phase: str, new: int, context: int, kv_heads: int) -> float:
-    lengths = {"context_tokens": context} if phase == "decode" else {"prompt_tokens": new}
-    workload = LlmWorkload(kind="llm", phase=phase, batch=batch, **lengths)
+    workload = llm_workload(phase, batch, context if phase == "decode" else new)
     setup = _layer(MODELS_BY_KV_HEADS[kv_heads])
     scenario = setup.scenario.model_copy(update={"workload": workload})
     trace = simulate(replace(setup, scenario=scenario)).iterations[0].trace

@@ -9,6 +9,7 @@ favours ours in prompts.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from npusim.validate.data import read_rows
 
@@ -129,6 +130,11 @@ def _pieces(text: str) -> list[str]:
         else:
             pieces.append(char)
     return pieces
+
+
+def use_of(is_fit: bool) -> Literal["report", "fit"]:
+    """What a comparison is counted under."""
+    return "fit" if is_fit else "report"
 
 
 @cache

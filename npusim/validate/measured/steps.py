@@ -31,6 +31,12 @@ MAX_PREFILL_TOKENS = 4096  # of several prompts together; more are extrapolated
 MAX_DECODES = 512  # as well
 
 
+def llm_workload(phase: str, batch: int, tokens: int) -> LlmWorkload:
+    """`batch` equal requests: prompts of `tokens`, or a decode step behind so many."""
+    length = "context_tokens" if phase == "decode" else "prompt_tokens"
+    return LlmWorkload.model_validate({"phase": phase, "batch": batch, length: tokens})
+
+
 @dataclass
 class StepTimes:
     """Iteration times of one Served, kept as they are simulated. `overrides` are `--set` texts."""
@@ -67,9 +73,7 @@ class StepTimes:
     def _simulated_s(self, phase: str, batch: int, tokens: int) -> float:
         key = (phase, batch, tokens)
         if key not in self._known:
-            lengths = {"context_tokens" if phase == "decode" else "prompt_tokens": tokens}
-            workload = LlmWorkload(kind="llm", phase=phase, batch=batch, **lengths)
-            self._known[key] = self._all_layers_s(workload)
+            self._known[key] = self._all_layers_s(llm_workload(phase, batch, tokens))
         return self._known[key]
 
     def _all_layers_s(self, workload: LlmWorkload) -> float:

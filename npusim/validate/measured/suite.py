@@ -14,7 +14,7 @@ from npusim.validate.measured.experts import expert_families
 from npusim.validate.measured.figures import FIGURES
 from npusim.validate.measured.kernels import kernel_families
 from npusim.validate.measured.operators import operator_family
-from npusim.validate.measured.rows import CHIPS, MODELS, Row, Served, read_measured
+from npusim.validate.measured.rows import CHIPS, MODELS, Row, Served, read_measured, use_of
 from npusim.validate.measured.stacks import Stack, is_fit, stacks
 from npusim.validate.measured.steps import StepTimes
 from npusim.validate.measured.tools import tool_families
@@ -112,8 +112,7 @@ def _comparison(row: Row, steps: StepTimes) -> Comparison:
         raise type(error)(f"{row.name}: {error}") from error
     name = f"{row.model} {row.dtype} {row.layout} b{row.batch}"
     name += f" {row.input_tokens}/{row.output_tokens} {row.metric}"
-    use = "fit" if is_fit(source, row) else "report"
-    return Comparison(name, ours, row.value, row.unit, use)
+    return Comparison(name, ours, row.value, row.unit, use_of(is_fit(source, row)))
 
 
 def source_of(row: Row) -> str:
