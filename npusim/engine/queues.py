@@ -46,7 +46,9 @@ def _start_compute(A, queue):
 def compute_over(A, queue):
     """Phase A: a COMPUTE would end; it goes on while the scratchpad port owes it time."""
     task, core, now = A[queue + at.Q_TASK], A[queue + at.Q_CORE], A[at.NOW]
-    moved = A[task + at.T_BYTES] + A[core + at.C_BYTES] - A[queue + at.Q_SEEN]
+    moved = A[task + at.T_BYTES]
+    if moved > 0:
+        moved += A[core + at.C_BYTES] - A[queue + at.Q_SEEN]
     needed = A[queue + at.Q_START] + ceil_div(moved * A[core + at.C_NUM], A[core + at.C_DEN])
     if needed > now:
         schedule(A, queue, at.COMPUTE_OVER, needed)

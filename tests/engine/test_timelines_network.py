@@ -137,6 +137,14 @@ def test_compute_is_stretched_by_what_the_port_gave_others(run, num_bytes, end):
     assert out.core["stretch_ticks"].tolist() == [end - 40, 0]
 
 
+@pytest.mark.parametrize("num_bytes, end", [(0, 2), (1, 5)])
+def test_compute_without_bytes_does_not_wait_for_the_port(run, num_bytes, end):
+    s = Stream()
+    task = s.compute(0, 2, num_bytes=num_bytes)
+    s.message(0, 1, 256)  # the port is the message's for 4 ticks
+    assert run(chip(), s.build()).end[task] == end
+
+
 @pytest.mark.parametrize("ticks", [1, 3, 7])
 def test_issue_spacing(run, ticks):
     s = Stream()

@@ -56,7 +56,8 @@ class ComputeQueue(Queue):
         planned_end = end = start + max(1, int(tasks.ticks[task]))
         while clock.now < end:
             yield clock.at(end)
-            moved = int(tasks.bytes[task]) + port.granted_bytes - granted_before
+            own = int(tasks.bytes[task])
+            moved = own + port.granted_bytes - granted_before if own else 0
             end = max(end, start + port.ticks(moved))
         self.stretch_ticks += end - planned_end
         self._chip.ledger.end_task(task)
