@@ -61,7 +61,7 @@ class Kernels(Spec):
         return self
 
     def check(self, memories: tuple[Memory, ...], num_cores: int) -> None:
-        """Raises the error of a chip whose `memories` lack one that all cores share."""
+        """Raises the error of a chip whose `memories` lack one that all cores share, or room."""
         for key in ("memory", "cache"):
             name = getattr(self, key)
             found = next((memory for memory in memories if memory.name == name), None)
@@ -70,3 +70,6 @@ class Kernels(Spec):
             shared = found.attach == "edge" or found.cores_per_instance == num_cores
             if found.cores != "all" or not shared:
                 raise at(("kernels", key), f"must name a memory that all cores share, not {name!r}")
+            if key == "memory" and self.reserved_gib >= found.capacity_gib:
+                text = f"must be below the {found.capacity_gib:g} GiB of {name}"
+                raise at(("kernels", "reserved_gib"), f"{text}, not {self.reserved_gib:g}")

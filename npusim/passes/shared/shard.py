@@ -5,8 +5,8 @@ them, attention by heads, embedding and LM head by vocabulary. Experts go to `ep
 each cut inside its group.
 
 Assumes that every chip of a group does the same at the same time, that all chips have all tokens
-(so that experts need no all-to-all, only the sum behind them), and that tokens that
-divide unevenly wait for the chip with most.
+(so that experts need no all-to-all, only the sum behind them), and that heads and tokens
+that divide unevenly wait for the chip with most.
 """
 
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ def shard(ops: Sequence[Op], graph: nx.DiGraph, tp: int, ep: int) -> tuple[list[
 
     Raises SpecError when there are fewer heads than chips or ep does not divide tp.
     """
-    if tp == 1:
-        return list(ops), {}
     if tp % ep:
         raise SpecError(f"ep {ep} must divide tp {tp}", "parallel.ep")
+    if tp == 1:
+        return list(ops), {}
     heads = min((op.heads for op in ops if op.kind == "qk"), default=tp)
     if heads < tp:
         raise SpecError(f"tp must be at most the {heads} attention heads, not {tp}", "parallel.tp")
@@ -64,7 +64,8 @@ def _cut(op: Op, tp: int, ep: int, is_split: bool, kv: Fraction) -> Op:
     if op.kind == "matmul":
         return _matmul(op, tp, kv)
     if op.kind in ("qk", "av", "softmax"):
-        cut = _scaled(op, one, "elements", "flops", "input_elements", "output_elements",
+        own = Fraction(ceil_div(op.heads, tp), op.heads)
+        cut = _scaled(op, own, "elements", "flops", "input_elements", "output_elements",
                       "vector_ops", "sfu_ops", "heads")  # fmt: skip
         kv_share = Fraction(1) if op.kv_heads == 1 else kv
         return replace(

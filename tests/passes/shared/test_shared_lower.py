@@ -103,6 +103,16 @@ def test_chips_of_a_group_share_the_work(model):
     assert sums["lm_head"] == ("all_gather", model.vocab_size)
 
 
+def test_heads_that_divide_unevenly_wait_for_the_chip_with_most():
+    graph = build(LLAMA, prefill(1, 256))
+    ops = ops_in_order(graph)
+    own, _ = shard(ops, graph, 3, 1)
+    for op, cut in zip(ops, own, strict=True):
+        if op.kind in ("qk", "softmax", "av"):
+            assert (cut.heads, cut.elements) == (11, 11 * op.elements // 32)
+            assert cut.flops == 11 * op.flops // 32
+
+
 def test_experts_spread_over_groups_of_chips():
     graph = build(MIXTRAL, decode(16, 100))
     own, _ = shard(ops_in_order(graph), graph, 4, 2)
@@ -196,6 +206,7 @@ def test_what_does_not_fit_is_refused_with_demand_and_bound():
         (Parallel(tp=16), "takes 16 chips, a100_sxm_80 has 8"),
         (Parallel(dp=2), "dp must be 1"),
         (Parallel(tp=4, ep=3), "ep 3 must divide tp 4"),
+        (Parallel(tp=1, ep=2), "ep 2 must divide tp 1"),
     ],
 )
 def test_mappings_that_such_a_chip_does_not_have_are_refused(parallel, text):
