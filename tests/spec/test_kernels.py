@@ -25,9 +25,18 @@ def test_every_chip_with_the_family_s_constants_is_listed_here():
     assert found == set(GPUS)
 
 
-def test_the_family_has_one_set_of_constants():
-    kernels = [load_hardware(name).kernels for name in GPUS]
-    assert len({k.model_copy(update={"overlapped_softmax": False}) for k in kernels}) == 1
+HOPPER = {"h100_sxm", "h200_sxm"}
+OWN_TO_HOPPER = ("overlapped_softmax", "compute_efficiency_fraction", "narrow_efficiency_fraction")
+
+
+def test_the_family_has_one_set_of_constants_and_hopper_changes_what_is_its_own():
+    kernels = {name: load_hardware(name).kernels for name in GPUS}
+    family = {k for name, k in kernels.items() if name not in HOPPER}
+    hopper = {kernels[name] for name in HOPPER}
+    assert len(family) == len(hopper) == 1
+    (one,), (other,) = family, hopper
+    own = {name: getattr(one, name) for name in OWN_TO_HOPPER}
+    assert other.model_copy(update=own) == one
 
 
 @pytest.mark.parametrize("name", GPUS)
@@ -43,7 +52,9 @@ def test_chip_has_the_published_sums(name):
     assert by_name["hbm"].gb_s == pytest.approx(gb_s)
     assert by_name["hbm"].capacity_gib == gib
     assert by_name["l2"].capacity_bytes == l2_mib << 20
-    assert by_name["l2"].timing.t_rcd_ns == 0
+    cache = by_name["l2"]
+    assert cache.timing.t_rcd_ns == 0
+    assert cache.timing.row_bytes == cache.interleave_bytes  # else served in several steps
 
 
 @pytest.mark.parametrize(
@@ -53,6 +64,7 @@ def test_chip_has_the_published_sums(name):
         ("kernels.cache", "hbm", "must differ from memory, not 'hbm'"),
         ("kernels.compute_efficiency_fraction", 1.5, "must be at most 1"),
         ("kernels.tiles", [], "kernels.tiles must have at least 1 item"),
+        ("kernels.reserved_gib", 80.0, "must be below the 80 GiB of hbm, not 80"),
         ("memories.1.cores_per_instance", 54, "a memory that all cores share, not 'l2'"),
     ],
 )
