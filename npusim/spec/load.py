@@ -93,6 +93,7 @@ def load_scenario(
 
     `overrides` are `KEY=VALUE` texts with dotted keys and YAML values; a key that begins with `hw.`
     or `model.` changes the chip or the model. `hw` and `model` replace the file's, as options do.
+    `parallel.tp: auto` becomes what the chip takes.
     Raises SpecError for anything that is not a valid scenario.
     """
     file = find("scenario", str(DEFAULT_SCENARIO if name_or_path is None else name_or_path))
@@ -102,7 +103,7 @@ def load_scenario(
             root = put(root, [key], Node(str(value), f"--{key}"))
     for text in overrides:
         root = _set(root, text)
-    return _validate(Scenario, _files_found(root, file))
+    return _validate(Scenario, _fitted(_files_found(root, file)))
 
 
 def resolve(scenario: Scenario) -> Setup:
@@ -187,6 +188,24 @@ def _files_found(root: Node, file: Path) -> Node:
         if found not in bundled(kind).values():
             root = put(root, [key], Node(str(found), node.place))
     return root
+
+
+def _fitted(root: Node) -> Node:
+    """`root` with a `parallel.tp: auto` as a number: one of the chips that run kernels, else all
+    cores of the chip, shared by `pp` x `dp`."""
+    parallel = root.value.get("parallel")
+    if not parallel or not isinstance(parallel.value, dict):
+        return root
+    tp = parallel.value.get("tp")
+    if not tp or tp.value != "auto":
+        return root
+    rest = put(root, ["parallel", "tp"], Node(1, tp.place))
+    scenario = _validate(Scenario, rest)
+    hardware = load_hardware(scenario.hw, scenario.hw_overrides, "--set hw.")
+    if hardware.kernels:
+        return rest
+    degree = hardware.mesh.num_cores // (scenario.parallel.pp * scenario.parallel.dp)
+    return put(root, ["parallel", "tp"], Node(max(1, degree), tp.place))
 
 
 def _model_place(error: SpecError, root: Node, file: Path) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from npusim.spec.base import DTYPE_BITS, CoreRef, Dtype, Spec, at
 
@@ -12,6 +12,10 @@ Bytes = Annotated[StrictInt, Field(ge=1, le=1 << 44)]
 MessageBytes = Annotated[StrictInt, Field(ge=1, le=1 << 34)]
 Dim = Annotated[StrictInt, Field(ge=1, le=1 << 24)]
 Degree = Annotated[StrictInt, Field(ge=1, le=4096)]
+# A file may say auto, which load_scenario() replaces.
+TensorDegree = Annotated[
+    Degree, BeforeValidator(lambda tp: tp, json_schema_input_type=Degree | Literal["auto"])
+]
 
 
 class Dtypes(Spec):
@@ -141,11 +145,12 @@ Workload = Annotated[
 
 
 class Parallel(Spec):
-    """How the work is divided. `grid` [rows, columns] of partition mnk, default the squarest.
-    `micro_batches` splits a prefill for the pipeline stages. `mla`: absorbed or not,
+    """How the work is divided. `tp` may be auto: all cores that the chip has for each replica and
+    stage, or one chip of the GPU kind. `grid` [rows, columns] of partition mnk, default the
+    squarest. `micro_batches` splits a prefill for the pipeline stages. `mla`: absorbed or not,
     auto = absorbed in decode."""
 
-    tp: Degree = 1
+    tp: TensorDegree = 1
     pp: Degree = 1
     dp: Degree = 1
     ep: Degree = 1

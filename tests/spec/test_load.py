@@ -98,6 +98,31 @@ def test_another_kind_replaces_the_workload_of_the_base(folder):
     assert load_scenario(None, overrides).workload == load_scenario("s.yaml").workload
 
 
+@pytest.mark.parametrize(
+    ("hw", "overrides", "tp"),
+    [
+        ("npu_large_core", [], 64),
+        ("tpuv4_like", [], 4),
+        ("npu_large_core", ["hw.mesh.rows=4"], 32),
+        ("npu_large_core", ["parallel.pp=4", "parallel.dp=2"], 8),
+        ("npu_large_core", ["parallel.pp=4096"], 1),
+        ("a100_sxm_80", [], 1),  # one of its chips, not all SMs
+        ("a100_sxm_80", ["parallel.tp=8"], 8),
+    ],
+)
+def test_auto_tp_is_what_the_chip_takes(hw, overrides, tp):
+    """The quickstart's."""
+    assert load_scenario(None, overrides, hw=hw).parallel.tp == tp
+
+
+@pytest.mark.parametrize("hw", bundled("hardware"))
+@pytest.mark.parametrize("scenario", ["quickstart", "gemm"])
+def test_bundled_scenarios_fit_every_chip(scenario, hw):
+    setup = resolve(load_scenario(scenario, hw=hw))
+    parallel, chip = setup.scenario.parallel, setup.hardware
+    assert parallel.tp * parallel.pp <= (1 if chip.kernels else chip.mesh.num_cores)
+
+
 def test_overrides_of_the_scenario_the_chip_and_the_model():
     overrides = [
         "workload.prompt_tokens=1e3",
