@@ -57,6 +57,16 @@ def test_chip_has_the_published_sums(name):
     assert cache.timing.row_bytes == cache.interleave_bytes  # else served in several steps
 
 
+@pytest.mark.parametrize("name", [n for n in bundled("hardware") if load_hardware(n).kernels])
+def test_transfers_of_all_stages_may_be_on_their_way(name):
+    """Else a core waits for latency, however much memory could deliver."""
+    chip = load_hardware(name)
+    memory = next(m for m in chip.memories if m.name == chip.kernels.memory)
+    dma = chip.core(0).dma
+    under_way = dma.max_outstanding * min(dma.unit_bytes, memory.interleave_bytes)
+    assert under_way >= chip.kernels.stages * chip.kernels.chunk_kib * 1024
+
+
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
