@@ -29,17 +29,19 @@ def result_dict(setup: "Setup", run: Run) -> dict[str, Any]:
     stall_ps = run_stalls(run, by_trace)
     uses = operators(run, by_trace)
     trace = run.iterations[-1].trace
+    totals, channels = _totals(setup, run, uses), _per_channel(run)
     return {
         "schema_version": SCHEMA_VERSION,
         "scenario": setup.scenario.model_dump(mode="json"),
         "hardware": setup.hardware.model_dump(mode="json"),
         "model": setup.model and setup.model.model_dump(mode="json"),
-        "totals": _totals(setup, run, uses),
+        "totals": totals,
         "stalls": {f"{c}_ps": int(v) for c, v in zip(CAUSES, stall_ps.sum(axis=0), strict=True)},
         "iterations": [_iteration(i) for i in run.iterations],
         "per_operator": [dataclasses.asdict(use) for use in uses],
         "per_core": _per_core(run, stall_ps),
-        "per_channel": _per_channel(run),
+        "per_memory": _per_memory(setup, channels, totals),
+        "per_channel": channels,
         "per_link": _per_link(run),
         "counters": {k: int(v) for k, v in sorted(trace.counters.items())},
         "placed": trace.program.placed,
@@ -115,6 +117,28 @@ def _per_core(run: Run, stall_ps: np.ndarray) -> list[dict]:
 def _per_channel(run: Run) -> list[dict]:
     columns = summed(run, "channels", CHANNEL_FACTS)
     return _rows(run.iterations[0].trace.channel_names, _with_use(columns, run))
+
+
+def _per_memory(setup: "Setup", channels: list[dict], totals: dict[str, Any]) -> list[dict]:
+    """By name of memory: its share of the traffic, against the peak of its channels in use.
+    Assumes that reused layers and steps spread their traffic as the simulated ones do."""
+    name_of = [i.memory.name for i in setup.hardware.memory_instances()]
+    moved = dict.fromkeys(name_of, 0)
+    peak = dict.fromkeys(name_of, 0.0)
+    for row in channels:
+        name, num_bytes = name_of[row["memory"]], row["read_bytes"] + row["write_bytes"]
+        moved[name] += num_bytes
+        peak[name] += row["peak_gb_s"] if num_bytes else 0.0
+    rates = {n: _ratio(totals["memory_gb_s"] * b, sum(moved.values())) for n, b in moved.items()}
+    return [
+        {
+            "name": n,
+            "gb_s": rates[n],
+            "used_peak_gb_s": peak[n],
+            "fraction": _ratio(rates[n], peak[n]),
+        }
+        for n in moved
+    ]
 
 
 def _per_link(run: Run) -> list[dict]:

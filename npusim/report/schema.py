@@ -50,6 +50,12 @@ OPERATOR_KEYS = {
     "array_ps": "time in which its tasks run on arrays, summed over arrays",
     "vector_ps": "time in which its tasks run on vector units, summed over cores",
 }
+MEMORY_KEYS = {
+    "name": "a memory of the chip's file, all its instances",
+    "gb_s": "its bytes a nanosecond of simulated time",
+    "used_peak_gb_s": "peak of those of its channels that were used",
+    "fraction": "gb_s / used_peak_gb_s",
+}
 CHECK_KEYS = {
     "name": "what is conserved",
     "left": "first quantity named",
@@ -78,6 +84,8 @@ RESULT_KEYS = {
     **_under("per_operator[]", OPERATOR_KEYS),
     "per_core": "stalls (reused layers count) and port totals (as simulated) of each core",
     **_under("per_core[]", {"name": "its name"} | STALL_KEYS | CORE_KEYS),
+    "per_memory": "traffic by name of memory; reused layers are taken to spread theirs alike",
+    **_under("per_memory[]", MEMORY_KEYS),
     "per_channel": "totals of each memory channel, as simulated, over iterations",
     **_under("per_channel[]", SIMULATED | CHANNEL_KEYS),
     "per_link": "totals of each NoC link, as simulated, over iterations",

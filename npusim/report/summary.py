@@ -77,7 +77,8 @@ def _achieved(result: dict[str, Any]) -> str:
     Vector units compute, too: matrix products of few rows, reductions of messages."""
     facts = []
     if _used_channels(result):
-        facts.append(f"memory ran at {_percent(_memory_fraction(result))} of its peak")
+        name = _busiest_memory(result)["name"] if len(result["per_memory"]) > 1 else "memory"
+        facts.append(f"{name} ran at {_percent(_memory_fraction(result))} of its peak")
     if result["totals"]["flops"]:
         share = _percent(result["totals"]["flops_fraction"])
         facts.append(f"compute at {share} of the arrays' peak")
@@ -92,9 +93,12 @@ def _used_channels(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _memory_fraction(result: dict[str, Any]) -> float:
-    """Achieved bandwidth over the peak of the channels that were used."""
-    peak = sum(row["peak_gb_s"] for row in _used_channels(result))
-    return float(result["totals"]["memory_gb_s"] / peak) if peak else 0.0
+    """Achieved bandwidth of the memory in most use over the peak of its channels in use."""
+    return float(_busiest_memory(result)["fraction"]) if result["per_memory"] else 0.0
+
+
+def _busiest_memory(result: dict[str, Any]) -> dict[str, Any]:
+    return max(result["per_memory"], key=lambda row: row["fraction"])
 
 
 def _busiest_link(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -160,12 +164,20 @@ def _totals(result: dict[str, Any]) -> Table:
     rows += [
         ["work", f"{t['flops'] / 1e9:,.2f} GFLOP in {t['num_tasks']:,} tasks"],
         ["compute", _of_peak(t["flops_s"] / 1e12, t["peak_flops_s"] / 1e12, "TFLOP/s")],
-        ["memory", _of_peak(t["memory_gb_s"], t["peak_memory_gb_s"], "GB/s")],
+        *_memories(result),
         ["loaded", format_bytes(t["load_bytes"])],
         ["stored", format_bytes(t["store_bytes"])],
         ["sent between cores", format_bytes(t["message_bytes"])],
     ]
     return Table("Totals", ["", "value"], rows)
+
+
+def _memories(result: dict[str, Any]) -> list[list[str]]:
+    """Achieved bandwidth, of each kind of memory where a chip has several."""
+    t, kinds = result["totals"], result["per_memory"]
+    if len(kinds) < 2:
+        return [["memory", _of_peak(t["memory_gb_s"], t["peak_memory_gb_s"], "GB/s")]]
+    return [[row["name"], _of_peak(row["gb_s"], row["used_peak_gb_s"], "GB/s")] for row in kinds]
 
 
 def _of_peak(value: float, peak: float, unit: str) -> str:

@@ -1,6 +1,7 @@
+import numpy as np
 import orjson
 import pytest
-from report_cases import setup, small_run, small_trace
+from report_cases import HARDWARE, setup, small_run, small_trace
 
 from npusim.report.result import result_dict, write_result
 from npusim.report.schema import OPEN_KEYS, RESULT_KEYS
@@ -42,6 +43,27 @@ def test_totals_of_two_equal_iterations(result):
     assert totals["peak_flops_s"] == 2 * 2 * 16 * 1e9
     assert totals["flops_fraction"] == pytest.approx(6420 / 880e-9 / 64e9)
     assert totals["memory_fraction"] == pytest.approx(4000 / 880 / 32)
+
+
+def test_memories_of_one_name_are_taken_together(result):
+    assert result["per_memory"] == [
+        {"name": "hbm", "gb_s": 4000 / 880, "used_peak_gb_s": 32, "fraction": 4000 / 880 / 32}
+    ]
+
+
+def test_each_memory_is_held_against_its_own_peak():
+    memory = HARDWARE.memories[0]
+    pair = [memory.model_copy(update={"name": name}) for name in ("hbm", "l2")]
+    both = HARDWARE.model_copy(update={"memories": tuple(pair)})  # two instances of each
+    run = small_run()
+    for iteration in run.iterations:
+        iteration.trace.channels["memory"] = np.array([0, 2])
+        iteration.trace.channels["read_bytes"] = np.array([1500, 100])
+        iteration.trace.channels["write_bytes"] = np.array([400, 0])
+    hbm, l2 = result_dict(setup(both), run)["per_memory"]
+    assert (hbm["name"], l2["name"]) == ("hbm", "l2")
+    assert hbm["gb_s"] == pytest.approx(3800 / 880)
+    assert l2["fraction"] == pytest.approx(200 / 880 / 16)
 
 
 def test_operators_are_summed_over_layers(result):
