@@ -59,6 +59,8 @@ COMPUTE_BOUND_FULL = (
     _prefill("npu_group_hbm", "llama-3.1-8b", 1024, 16, layers=4),
     _prefill("npu_edge_hbm", "llama-3.1-8b", 1024, 16, layers=4),
     _prefill("tpuv4_like", "qwen3-32b", 512, 4),
+    _prefill("a100_sxm_80", "llama-3.1-8b", 1024, 1),
+    _prefill("h100_sxm", "llama-3.1-8b", 1024, 1),
 )
 # Memory-bound: they wait for memory longer than they compute. (Layers that fit the scratchpads
 # would need no memory.)

@@ -54,11 +54,14 @@ def run(full: bool, progress: Progress) -> list[Family]:
 
 # npu_group_hbm's is -0.4 % with scratchpad ports that are wide enough for everything.
 PORT_NOTE = (
-    "from traffic at scratchpad ports, taken as even, where arrays need them (npu_group_hbm), and "
-    "from bank conflicts where cores share a memory (tpuv4_like)"
+    "from traffic at scratchpad ports, taken as even, where arrays need them (npu_group_hbm) or "
+    "tiles wait for loads (GPUs), and from bank conflicts where cores share a memory (tpuv4_like)"
 )
 ACCESS_NOTE = "no rows, banks or turnarounds: random and strided traffic comes out optimistic"
-EDGE_NOTE = "optimistic where edge memory's data shares the links of the real NoC"
+EDGE_NOTE = (
+    "optimistic where edge memory's data shares the links of the real NoC, and where loads wait at "
+    "their core's port, which is a bound at this level"
+)
 COLLECTIVE_NOTE = "optimistic where routes cross (all_to_all), pessimistic for reductions in a ring"
 
 
