@@ -5,8 +5,9 @@ the `levels` suite's business, about 3 % in decode), and of equal layers one and
 
 Assumes that a decode step's time is linear in its context between powers of four, and in its batch
 between powers of two; that a prefill's is linear in the number of equal prompts, once they are some
-thousand tokens; that every layer behind the first takes what the second adds; and that with `pp`
-stages a batch goes in as many equal parts, which follow one another without gaps.
+thousand tokens, and proportional to it where one alone is; that every layer behind the first takes
+what the second adds; and that with `pp` stages a batch goes in as many equal parts, which follow
+one another without gaps.
 """
 
 from dataclasses import dataclass, field, replace
@@ -111,6 +112,8 @@ class StepTimes:
         return self._prefill_s(prompts, tokens)
 
     def _prefill_s(self, prompts: int, tokens: int) -> float:
+        if tokens > MAX_PREFILL_TOKENS:
+            return prompts * self._simulated_s("prefill", 1, tokens)
         most = 1 << max(1, (MAX_PREFILL_TOKENS // tokens).bit_length() - 1)
         low = min(1 << (prompts.bit_length() - 1), most // 2)
         at_low = self._simulated_s("prefill", low, tokens)

@@ -52,8 +52,8 @@ NOTES = {
     "sglang A100": "models above 13B on few layers, scaled, by the source",
     "sglang A100 TP8": "measured 1.2 to 2.3 times TP1, as over PCIe; ours over NVLink",
     "cent-baseline A100": "baseline of a paper on another machine, a fifth of its own roofline",
-    "nim H100": "first tokens pass a server; ours do not",
-    "trtllm-static H100": "v0.5 and v0.6 had attention of prompts in 16 bit, ours is in 8",
+    "nim H100 first token": "first tokens pass a server; ours do not",
+    "trtllm-static H100 first token": "v0.5 had attention of prompts in 16 bit, ours is in 8",
     "trtllm-static L40S": "no published rate of products for Ada: A100's sustained fraction",
     "trtllm-inflight RTX6000Pro": "NVFP4 has 4.5 bits, and embeddings 16; ours 4 throughout",
     "trtllm-inflight RTX6000Pro PP": "stages work on unequal batches there, on equal ones here",
@@ -65,9 +65,9 @@ QUICK = {
     ("inference-bench H100", "7B"): 3,
     ("nemo A100", "7B"): 2,
     ("nemo H100", "7B"): 2,
-    ("trtllm-static A100", "7B"): 4,
+    ("trtllm-static A100", "7B"): 2,
     ("trtllm-static H100", "6B"): 3,
-    ("trtllm-static L40S", "7B"): 2,
+    ("trtllm-static L40S", "7B"): 1,
 }
 
 
@@ -97,7 +97,7 @@ def row_families(rows: list[Row], progress: Callable[[str], None]) -> list[Famil
             "silicon",
             tuple(rows),
             goals[group, phase],
-            NOTES.get(group, ""),
+            NOTES.get(f"{group} {phase}", NOTES.get(group, "")),
         )
         for (group, phase), rows in found.items()
     ]

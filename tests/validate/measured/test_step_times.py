@@ -28,9 +28,14 @@ def test_decode_is_exact_where_linear(linear, batch, context):
 
 
 @pytest.mark.parametrize("prompts", [1, 2, 3, 5, 64])
-@pytest.mark.parametrize("tokens", [128, 2048, 20_000])
+@pytest.mark.parametrize("tokens", [128, 2048, 4096])
 def test_prefill_is_exact_where_linear(linear, prompts, tokens):
     assert linear.prefill_s(prompts, tokens) == pytest.approx(3 + 2 * prompts + 0.5 * tokens)
+
+
+def test_a_very_long_prefill_needs_one_point(linear):
+    assert linear.prefill_s(3, 20_000) == pytest.approx(3 * (3 + 2 + 0.5 * 20_000))
+    assert sorted(linear._known) == [("prefill", 1, 20_000)]
 
 
 def test_a_long_prefill_needs_two_points(linear):
