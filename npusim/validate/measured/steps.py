@@ -1,7 +1,8 @@
 """A model on its chips → time of an iteration, simulated at some batches and contexts.
 
-The grid is too large for every transaction: memory and NoC are `analytic` here (what that costs is
-the `levels` suite's business, about 3 % in decode), and of equal layers one and two are simulated.
+The grid is too large for every transaction: memory and NoC are `analytic` here, and of equal layers
+one and two are simulated. By the `levels` suite and `--fidelity both`, every transaction takes 2 to
+6 % longer in decode and 4 to 10 % in prefill on chips of the GPU kind: what a user sees by default.
 
 Assumes that a decode step's time is linear in its context between powers of four, and in its batch
 between powers of two; that a prefill's is linear in the number of equal prompts, once they are some
