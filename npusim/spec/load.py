@@ -119,6 +119,8 @@ def resolve(scenario: Scenario) -> Setup:
     _check_cores(scenario, hardware)
     _check_memory(scenario, hardware)
     _check_parallel(scenario, model)
+    if hardware.kernels and scenario.workload.kind in ("llm", "gemm"):
+        _check_mapping(scenario, hardware)
     return Setup(scenario, hardware, model)
 
 
@@ -270,3 +272,18 @@ def _check_parallel(scenario: Scenario, model: "Model | None") -> None:
         raise SpecError(
             f"is for partition mnk (or auto), not {parallel.partition!r}", "parallel.grid"
         )
+
+
+def _check_mapping(scenario: Scenario, hardware: Hardware) -> None:
+    """Keys that map work to the cores of a mesh are refused on a chip that deals tiles itself."""
+    parallel = scenario.parallel
+    mapping = {
+        "parallel.partition": parallel.partition,
+        "parallel.collective": parallel.collective,
+        "parallel.grid": parallel.grid or "auto",
+        "placement": scenario.placement,
+    }
+    for key, value in mapping.items():
+        if value != "auto":
+            text = f"must be left out, as {hardware.name} deals its tiles to cores itself"
+            raise SpecError(f"{text}, not {value!r}", key)

@@ -115,6 +115,24 @@ def test_auto_tp_is_what_the_chip_takes(hw, overrides, tp):
     assert load_scenario(None, overrides, hw=hw).parallel.tp == tp
 
 
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("parallel.partition=k", "parallel.partition: must be left out, .* itself, not 'k'"),
+        ("parallel.collective=ring", "parallel.collective: must be left out, .*, not 'ring'"),
+        (
+            "parallel.grid=[2,2]",
+            "parallel.grid: must be left out, as a100_sxm_80 .*, not \\(2, 2\\)",
+        ),
+        ("placement=ring", "placement: must be left out, as a100_sxm_80 deals .*, not 'ring'"),
+    ],
+)
+def test_mappings_to_a_mesh_are_refused_on_a_chip_with_kernels(key, text):
+    with pytest.raises(SpecError, match=text):
+        resolve(load_scenario(None, [key], hw="a100_sxm_80"))
+    resolve(load_scenario("collective", ["placement=ring"], hw="a100_sxm_80"))
+
+
 @pytest.mark.parametrize("hw", bundled("hardware"))
 @pytest.mark.parametrize("scenario", ["quickstart", "gemm"])
 def test_bundled_scenarios_fit_every_chip(scenario, hw):
