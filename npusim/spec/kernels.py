@@ -29,7 +29,8 @@ class Kernels(Spec):
     * `tiles`: [m, n] of the output tiles tried; the one with the least estimated time is
       taken. `max_split_k`: parts that a tile's k may be cut into, summed by a second kernel.
     * `mma`: [m, n, k] of one matrix instruction; a tile's sides are rounded up to it.
-    * `chunk_kib`: operands of one step of a tile; `stages` steps are on their way at once.
+    * `chunk_kib`: operands of one step of a tile, more where a tile would take over eight steps;
+      `stages` steps are on their way at once.
     * `query_block`: rows of q of an attention tile. `overlapped_softmax`: as FlashAttention-3
       (arXiv 2407.08608) does, softmax runs beside the matrix products of a tile and the longest
       tiles come first; else as in FlashAttention-2 (arXiv 2307.08691), after them and in order.

@@ -5,8 +5,10 @@ tiles of one column of weights stand next to one another. A panel comes from mem
 from the cache for the other tiles that use it.
 
 Assumes that the tiles of a panel each bring a part of it and find the rest in the cache, that
-panels lie contiguously, that what streams through leaves half of the cache to what is reused, and
-that biases cost nothing.
+panels lie contiguously, that what streams through leaves half of the cache to what is reused, that
+biases cost nothing, and that a tile goes in MAX_CHUNKS steps at most: those of a long k are larger
+than `chunk_kib`, and `stages` of them may be more than a core holds (not checked), which hides
+latency better than a real pipeline of small steps would.
 """
 
 from dataclasses import dataclass
