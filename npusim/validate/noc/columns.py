@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Of the type that it is counted up from: with a literal 0 numba would compile callees twice.
+ZERO = np.int64(0)
 SPAN = 64  # cycles that the calendars of flits, credits and packets look ahead
 # Columns of the tables. An input is a virtual channel, link · vcs + vc, or, after these, a source.
 (

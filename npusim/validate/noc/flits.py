@@ -44,12 +44,11 @@ from npusim.validate.noc.columns import (
     START,
     UNDER_WAY,
     WINDOW,
+    ZERO,
     Tables,
 )
 from npusim.validate.noc.fabric import NONE
 from npusim.validate.noc.router import allocate_channels, allocate_switch, give_back
-
-REVISION = 3  # numba's cache sees changes of this file only: raise it with router.py, columns.py
 
 
 @kernel
@@ -167,7 +166,7 @@ def _run_sources(t, now, order, begun):
 def run_cycles(t: Tables, order, limit):
     """Runs until all packets have arrived; returns the cycle, or NONE at `limit`."""
     links = np.empty(len(t.links), np.int64)
-    now, begun, left = 0, 0, len(t.packets)
+    now, begun, left = ZERO, ZERO, len(t.packets)
     while left > 0:
         if now >= limit:
             return NONE

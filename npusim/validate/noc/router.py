@@ -31,6 +31,7 @@ from npusim.validate.noc.columns import (
     USED,
     WISH_FIRST,
     WISH_NEXT,
+    ZERO,
 )
 from npusim.validate.noc.fabric import EAST, NONE, NORTH, SOUTH, WEST
 
@@ -101,7 +102,7 @@ def _roomiest(t, link):
 @kernel
 def allocate_channels(t, now, links):
     """Heads without a channel ask for one of the link they want; round robin among inputs."""
-    channels, num_links = len(t.links) * t.vcs, 0
+    channels, num_links = len(t.links) * t.vcs, ZERO
     for i in range(t.active[0]):
         item = t.active[i + 1]
         if t.inputs[item, GIVEN] != NONE:
@@ -143,7 +144,7 @@ def _lock(t, link, packet):
 @kernel
 def allocate_switch(t, now, links):
     """Every link takes a flit of one of the inputs that have a credit for it."""
-    num_links = 0
+    num_links = ZERO
     for i in range(t.active[0]):
         item = t.active[i + 1]
         channel = t.inputs[item, GIVEN]
