@@ -49,13 +49,21 @@ def test_a_sequential_stream_is_close_and_a_bad_stride_optimistic():
     assert stride[MEMORY] < 0.5 * stride[Fidelity()]
 
 
-def test_a_family_has_errors_of_the_analytic_level_and_tells_its_speed_up():
-    times = {"a": Times({Fidelity(): 2_000_000, MEMORY: 1_000_000}, {Fidelity(): 3.0, MEMORY: 1.0})}
-    family = suite._family("f", times, MEMORY, note="why")
+TIMES = Times({Fidelity(): 2_000_000, MEMORY: 1_000_000}, {Fidelity(): 3.0, MEMORY: 1.0})
+
+
+def test_a_family_has_errors_of_the_analytic_level():
+    family = suite._family("f", {"a": TIMES}, MEMORY, note="why")
     (row,) = family.comparisons
     assert (row.ours, row.reference, row.unit) == (1, 2, "us")
-    assert row.error_fraction == -0.5
-    assert family.note == "simulated 3.0x faster here (3.0x to 3.0x); why"
+    assert row.error_fraction == -0.5 and family.note == "why"
+
+
+def test_the_speed_up_is_told_on_the_way():
+    told: list[str] = []
+    suite._tell_speed_up("streams", [TIMES], told.append)
+    speed_up = "simulated 3.0x faster here (3.0x to 3.0x)"
+    assert told == [f"streams, memory analytic, NoC transaction: {speed_up}\n"]
 
 
 def test_cases_have_different_names():
