@@ -12,9 +12,10 @@ _cache_dir = cache(cache_dir)
 
 def kernel(function):
     """Compiled into its callers, and for them alone: it has no wrappers, which would take as long
-    to compile as itself. `.py_func` stays the plain Python of it."""
-    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return numba.njit(nogil=True, forceinline=True, error_model="numpy", **wrappers)(function)
+    to compile as itself. It makes no arrays and counts no references to those it is given, which
+    would take most of the time where they stand in tuples. `.py_func` stays the plain Python."""
+    lean = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+    return numba.njit(nogil=True, forceinline=True, error_model="numpy", **lean)(function)
 
 
 def entry(function):

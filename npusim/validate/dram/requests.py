@@ -11,7 +11,7 @@ import numpy as np
 
 from npusim.spec.memory import DramTiming
 from npusim.validate.dram import commands as at
-from npusim.validate.dram.commands import simulate
+from npusim.validate.dram.channel import simulate
 
 BURST_CYCLES = {"ddr5": 8}  # BL16 on a clock of half the data rate; the others: 2
 # (one bus for all commands, cycles of ACT, cycles of RD and WR). HBM has a row and a column bus.
@@ -48,7 +48,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Clocked:
-    """A part's timing in cycles of `clock_ns`: the words of commands.simulate."""
+    """A part's timing in cycles of `clock_ns`: the words of commands.py."""
 
     words: np.ndarray
     clock_ns: float
@@ -91,7 +91,7 @@ def place(timing: DramTiming, bursts: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def pieces(timing: DramTiming, requests: Requests) -> tuple[np.ndarray, ...]:
-    """(first_piece, bank, row, bursts) of commands.simulate, in the order of addresses."""
+    """(first_piece, bank, row, bursts) of channel.simulate, in the order of addresses."""
     first = requests.address // timing.burst_bytes
     counts = (requests.address + requests.bytes - 1) // timing.burst_bytes - first + 1
     request = np.repeat(np.arange(len(requests)), counts)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from npusim.validate.dram import commands as at
-from npusim.validate.dram.commands import ACT, PRE, RD, WR, earliest, simulate
+from npusim.validate.dram.channel import simulate
+from npusim.validate.dram.commands import ACT, PRE, RD, WR, earliest
 
 TIMING = {
     at.RCD_RD: 17, at.RCD_WR: 13, at.RP: 15, at.RAS: 40, at.RRD_S: 4, at.RRD_L: 6, at.FAW: 30,
