@@ -8,13 +8,14 @@ one request at most: 32 columns of a row need 34 commands, a random request need
 commands, t_cmd.
 
 Random reads are not explained. ACT holds the row bus for two cycles; a column command may go in
-the second. The command-level channel uses four in ten of those (0.255 of the peak; 0.307 if ACT took one
-cycle), Ramulator 2 more (0.276), the kernel, which has no such rule, as if all (0.307). Its public
-sources differ by version: one command a cycle (the generic controller), or a row and a column
-command in one (the later one for HBM), with tRRD of 5 cycles, 421 of 4,682 cycles to refreshes, and
-8 columns a row after the prefetch. Of sequential and random reads those give here, at command
-level: one a cycle 0.84 and 0.25; two 0.90 and 0.30, with 8 columns 0.89 and 0.30. The published
-0.869 and 0.276 lie between, and which version they are of is not recorded; so these timings stay.
+the second. The command-level channel uses four in ten of those (0.255 of the peak; 0.307 if ACT
+took one cycle), Ramulator 2 more (0.276), the kernel, which has no such rule, all (0.307). Its
+public sources differ by version: one command a cycle (the generic controller), or a row and a
+column command in one (the later one for HBM), with tRRD of 5 cycles, 421 of 4,682 cycles to
+refreshes, and 8 columns a row after the prefetch. Of sequential and random reads those give here,
+at command level: one a cycle 0.84 and 0.25; two 0.90 and 0.30, with 8 columns 0.89 and 0.30. The
+published 0.869 and 0.276 lie between, and which version they are of is not recorded; so these
+timings stay.
 """
 
 import numpy as np

@@ -3,16 +3,27 @@
 What npusim's packet-level rules leave out of the flits, and what that costs:
 
 * With one virtual channel nothing: a packet that has begun to leave goes on a flit a cycle, so
-  credits, arbitration and blocking of whole packets give the flits' times cycle by cycle. (Where
-  they do differ, a scratchpad port of npusim's was reading as it should have written.)
+  credits, arbitration and blocking of whole packets give the flits' times cycle by cycle. Where
+  they do differ, it is npusim's scratchpad ports, which read and write a packet a cycle between
+  them: one that comes while another leaves keeps its ejection slot for a cycle more, and in
+  channels of one packet all that follows comes in another order. With ports that never make wait
+  the worst, 8x8 gather with channels of one packet, goes from +7.2 % to 0, locked from +5.6 % to 0.
 * With several, a link of npusim's serves packets one after the other (winner takes all). A router
   that goes round after every flit delays the first of two packets that meet and does not speed up
   the second, so its mean latency is higher by about as much again as packets wait.
 * npusim lets virtual channels of one input port send to different outputs in one cycle; the
   textbook's router has one way into the crossbar a port.
+* Locked messages have the last of several channels to themselves. Here that goes for ejection
+  buffers too; npusim's slots are anybody's, so with two channels of one packet it ejects two where
+  this ejects one and takes 23 to 31 % less time. With deeper channels there is no difference.
 * npusim sends a packet when there is room for all of it downstream (virtual cut-through). In
   channels that hold less than a packet, a blocked packet stands over several routers and holds
-  their channels, which npusim does not model: there it is optimistic.
+  their channels, which npusim does not model: there it is optimistic. One burst the other way:
+  4x4 all-to-all takes 317 cycles on both sides in channels of a packet, 229 in ones of two, 237 of
+  four; the flits 271 in channels of two thirds. Which packets meet is chance in so short a burst.
+* The textbook's router is over 10 % slower only in channels of one or two packets: in incast all
+  of it is sharing flit by flit (two packets both hold their channels for longer), in all-to-all and
+  gather that and the one crossbar input, 3 to 11 % each.
 """
 
 from collections.abc import Callable, Iterable

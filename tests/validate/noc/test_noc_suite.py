@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from npusim.engine.reference.clock import Phase
+from npusim.engine.reference.port import Port
+from npusim.machine.system import run
 from npusim.validate.noc import cases, suite
 from npusim.validate.noc.chip import (
     Network,
+    hardware,
+    program,
     reference_packets,
     run_npusim,
     run_reference,
@@ -40,6 +45,21 @@ def test_with_one_channel_npusim_equals_the_flits(name, depth):
 def test_with_locks_npusim_equals_the_flits(name, vcs):
     ours, reference = both(Network(vcs, 2, locked=True), BURSTS[name](GRID, 1024))
     assert ours.makespan == reference.makespan
+
+
+def _grant_at_once(port, num_bytes, done):
+    port._clock.fire(done, port._clock.now + 1, Phase.EVENTS)
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_what_differs_in_channels_of_one_packet_is_the_scratchpad_port(locked, monkeypatch):
+    net = Network(1, 1, locked=locked)
+    transfers = BURSTS["row and column gather"](GRID, 4096)
+    ours, reference = both(net, transfers)
+    assert ours.makespan != reference.makespan
+    monkeypatch.setattr(Port, "_grant", _grant_at_once)
+    trace = run(program(transfers)[0], hardware(GRID, net), engine="simpy")
+    assert trace.makespan_ps == reference.makespan * 1000
 
 
 def test_sharing_flit_by_flit_raises_the_mean_latency():
