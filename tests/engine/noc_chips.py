@@ -1,4 +1,4 @@
-"""Chips of a few lines with any topology, for tests of the NoC."""
+"""Chips of a few lines with any topology, for tests of the NoC, of memory and of the machine."""
 
 import random
 
@@ -19,32 +19,39 @@ from npusim.spec.hardware import (
 )
 
 ENGINES = ["fast", "simpy"]
-CORE = Core(
-    clock_mhz=1000,
-    arrays=Arrays(rows=16, columns=16),
-    vector=Vector(lanes=16),
-    sfu=Sfu(lanes=4),
-    scratchpad=Scratchpad(capacity_mib=1, banks=4, bank_bytes_per_cycle=16),  # 64 B a cycle
-)
 TIMING = DramTiming(
     channel_gb_s=32, row_bytes=1024, t_rcd_ns=14, t_rp_ns=15, t_cl_ns=16, t_ras_ns=34
-)
+)  # one 64-byte burst every 2 ns
+
+
+def small_core(clock_mhz=1000, port_bytes=64, **fields) -> Core:
+    """Its scratchpad port moves `port_bytes` a cycle."""
+    return Core(
+        clock_mhz=clock_mhz,
+        arrays=Arrays(rows=16, columns=16),
+        vector=Vector(lanes=16),
+        sfu=Sfu(lanes=4),
+        scratchpad=Scratchpad(capacity_mib=1, banks=1, bank_bytes_per_cycle=port_bytes),
+        **fields,
+    )
+
+
+def assemble(rows: int, columns: int, one: Core, memory: Memory, **noc) -> Hardware:
+    """Cores that are all alike, one memory, links of 32 B a cycle."""
+    return Hardware(
+        name="t",
+        mesh=Mesh(rows=rows, columns=columns),
+        core_groups=(CoreGroup(name="c", core=one),),
+        memories=(memory,),
+        noc=Noc(**{"clock_mhz": 1000, "link_bytes_per_cycle": 32, "header_bytes": 0, **noc}),
+    )
 
 
 def chip(rows=2, columns=3, ports=2, channels=2, **noc) -> Hardware:
     """Cores of 64 B a cycle on links of 32 B a cycle; a crossing takes 1 + 3 cycles."""
     attach = "edge" if ports else "core"
     memory = Memory(attach=attach, ports=ports, capacity_gib=1, channels=channels, timing=TIMING)
-    return Hardware(
-        name="t",
-        mesh=Mesh(rows=rows, columns=columns),
-        core_groups=(CoreGroup(name="c", core=CORE),),
-        memories=(memory,),
-        noc=Noc(
-            **{"topology": "crossbar", "clock_mhz": 1000, "link_bytes_per_cycle": 32,
-               "header_bytes": 0, **noc}
-        ),
-    )  # fmt: skip
+    return assemble(rows, columns, small_core(), memory, **{"topology": "crossbar", **noc})
 
 
 def messages(pairs, num_bytes) -> tuple[ProgramBuilder, list[int]]:

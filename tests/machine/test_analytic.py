@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from noc_chips import ENGINES, TIMING, assemble, small_core
 
 from npusim.errors import CapacityError
 from npusim.machine import analytic_noc
@@ -10,54 +11,29 @@ from npusim.machine.system import run
 from npusim.program import ProgramBuilder, array_unit
 from npusim.simulate import simulate
 from npusim.spec.hardware import (
-    Arrays,
-    Core,
-    CoreGroup,
     Dma,
     DramTiming,
     EdgePort,
     Hardware,
     Memory,
-    Mesh,
-    Noc,
-    Scratchpad,
-    Sfu,
-    Vector,
 )
 from npusim.spec.load import load_scenario, resolve
 from npusim.spec.scenario import Fidelity
 
-ENGINES = ["fast", "simpy"]
 MEMORY = Fidelity(memory="analytic")
 NOC = Fidelity(noc="analytic")
 BOTH = Fidelity(memory="analytic", noc="analytic")
-TIMING = DramTiming(
-    channel_gb_s=32, row_bytes=1024, t_rcd_ns=14, t_rp_ns=15, t_cl_ns=16, t_ras_ns=34
-)
 OPENING = 14 + 16  # tRCD + tCL, ns
 
 
 def chip(attach="core", ports=(), channels=2, port_bytes=64, efficiency=1.0, **noc) -> Hardware:
     """3x3 cores at 1 GHz, so that a tick is a ns; scratchpad ports of `port_bytes` GB/s."""
-    core = Core(
-        clock_mhz=1000.0,
-        arrays=Arrays(rows=16, columns=16),
-        vector=Vector(lanes=16),
-        sfu=Sfu(lanes=4),
-        scratchpad=Scratchpad(capacity_mib=1, banks=1, bank_bytes_per_cycle=port_bytes),
-        dma=Dma(unit_bytes=256),
-    )
     memory = Memory(
         attach=attach, ports=ports, capacity_gib=1, channels=channels, timing=TIMING,
         efficiency_fraction=efficiency,
     )  # fmt: skip
-    return Hardware(
-        name="t",
-        mesh=Mesh(rows=3, columns=3),
-        core_groups=(CoreGroup(name="c", core=core),),
-        memories=(memory,),
-        noc=Noc(clock_mhz=1000.0, link_bytes_per_cycle=32, header_bytes=0, **noc),
-    )
+    one = small_core(port_bytes=port_bytes, dma=Dma(unit_bytes=256))
+    return assemble(3, 3, one, memory, **noc)
 
 
 def builder() -> tuple[ProgramBuilder, int]:

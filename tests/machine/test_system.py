@@ -2,49 +2,19 @@
 
 import numpy as np
 import pytest
+from noc_chips import ENGINES, TIMING, assemble, small_core
 
 from npusim.errors import DeadlockError, SpecError
 from npusim.machine.system import build_wiring, run, ticks_to_ps
 from npusim.program import ProgramBuilder, array_unit
-from npusim.spec.hardware import (
-    Arrays,
-    Core,
-    CoreGroup,
-    DramTiming,
-    EdgePort,
-    Hardware,
-    Memory,
-    Mesh,
-    Noc,
-    Scratchpad,
-    Sfu,
-    Vector,
-)
-
-ENGINES = ["fast", "simpy"]
-TIMING = DramTiming(
-    channel_gb_s=32, row_bytes=1024, t_rcd_ns=14, t_rp_ns=15, t_cl_ns=16, t_ras_ns=34
-)  # one 64-byte burst every 2 ns
+from npusim.spec.hardware import EdgePort, Hardware, Memory
 
 
 def chip(core_mhz=1000.0, noc_mhz=1000.0, memory="core", **noc) -> Hardware:
     """3x3 cores; scratchpads move 64 B a core cycle, links 32 B a NoC cycle; two channels."""
-    core = Core(
-        clock_mhz=core_mhz,
-        arrays=Arrays(rows=16, columns=16),
-        vector=Vector(lanes=16),
-        sfu=Sfu(lanes=4),
-        scratchpad=Scratchpad(capacity_mib=1, banks=4, bank_bytes_per_cycle=16),
-    )
     ports = (EdgePort(at=(0, 0)),) if memory == "edge" else ()
     spec = Memory(attach=memory, ports=ports, capacity_gib=1, channels=2, timing=TIMING)
-    return Hardware(
-        name="t",
-        mesh=Mesh(rows=3, columns=3),
-        core_groups=(CoreGroup(name="c", core=core),),
-        memories=(spec,),
-        noc=Noc(clock_mhz=noc_mhz, link_bytes_per_cycle=32, header_bytes=0, **noc),
-    )
+    return assemble(3, 3, small_core(core_mhz), spec, clock_mhz=noc_mhz, **noc)
 
 
 def builder() -> tuple[ProgramBuilder, int]:
