@@ -50,8 +50,10 @@ def _of_kind(kind: str, names: list[str], full: bool) -> list[Family]:
         for load in (LOADS if full else QUICK_LOADS)
     ]
     return [
-        Family(SUITE, f"{kind}, bandwidth", COMMANDS, tuple(rates), BANDWIDTH, IN_ORDER),
-        Family(SUITE, f"{kind}, latency", COMMANDS, tuple(latencies), LATENCY, NEAR),
+        Family(
+            SUITE, f"{kind}, bandwidth", f"{COMMANDS}: bandwidth", tuple(rates), BANDWIDTH, IN_ORDER
+        ),
+        Family(SUITE, f"{kind}, latency", f"{COMMANDS}: latency", tuple(latencies), LATENCY, NEAR),
     ]
 
 

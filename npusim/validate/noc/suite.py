@@ -36,7 +36,7 @@ from npusim.validate.noc.chip import run_npusim, run_reference
 SUITE = "noc"
 LATENCY = Goal("worst", 0.05)
 MAKESPAN = Goal("worst", 0.10)
-ORACLE = "flit-level wormhole simulator (npusim/validate/noc/flits.py)"
+ORACLE = "flit-level wormhole simulator"
 PACKETS = "links shared packet by packet"
 FLITS = "links shared flit by flit"
 
@@ -61,7 +61,9 @@ def run(full: bool, progress: Callable[[str], None]) -> list[Family]:
 
     def family(name, compare, some: Iterable[Case], goal: Goal, note="") -> Family:
         progress(name)
-        return Family(SUITE, name, ORACLE, tuple(map(compare, some)), goal, note)
+        return Family(
+            SUITE, name, f"{ORACLE}: {name.split(',')[0]}", tuple(map(compare, some)), goal, note
+        )
 
     one, several = (1,), (2, 4)
     return [
