@@ -55,7 +55,7 @@ NOTES = {
     "nim H100 first token": "first tokens pass a server; ours do not",
     "trtllm-static H100 first token": "v0.5 had attention of prompts in 16 bit, ours is in 8",
     "trtllm-static L40S": "no published rate of products for Ada: A100's sustained fraction",
-    "trtllm-inflight RTX6000Pro": "may be: NVFP4 has 4.5 bits with its scales, embeddings 16; ours 4",
+    "trtllm-inflight RTX6000Pro": "perhaps as NVFP4 with its scales has 4.5 bits, embeddings 16",
     "trtllm-inflight RTX6000Pro PP": "stages work on unequal batches there, on equal ones here",
     "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown",
     "trtllm-inflight RTX6000Pro MoE": "attention by heads, not by requests as there",
