@@ -122,7 +122,8 @@ def program(transfers: list[Transfer]) -> tuple[Program, np.ndarray, np.ndarray]
     b = ProgramBuilder()
     op = b.op("traffic", "transfer")
     clocks: dict[int, tuple[int, int]] = {}  # core → time, task
-    first, last = [], []
+    first: list[int] = []
+    last: list[int] = []
     for t in transfers:
         core = t.dst if t.kind == "load" else t.src
         after = [] if t.after == NONE else [last[t.after]]

@@ -157,7 +157,8 @@ def incast(grid: Grid, num_bytes: int) -> list[Transfer]:
 
 def broadcast(grid: Grid, num_bytes: int) -> list[Transfer]:
     """A tree from core 0: in every round all that have the data send it on, halving the way."""
-    have, sent = {0: NONE}, []
+    have: dict[int, int] = {0: NONE}
+    sent: list[Transfer] = []
     stride = 1
     while stride * 2 < grid.num_cores:
         stride *= 2
