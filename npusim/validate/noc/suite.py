@@ -15,7 +15,8 @@ What npusim's packet-level rules leave out of the flits, and what that costs:
   textbook's router has one way into the crossbar a port.
 * Locked messages have the last of several channels to themselves. Here that goes for ejection
   buffers too; npusim's slots are anybody's, so with two channels of one packet it ejects two where
-  this ejects one and takes 23 to 31 % less time. With deeper channels there is no difference.
+  this ejects one and takes 22 to 31 % less time; were slots anybody's here too, the makespans
+  would be equal. With deeper channels there is no difference.
 * npusim sends a packet when there is room for all of it downstream (virtual cut-through). In
   channels that hold less than a packet, a blocked packet stands over several routers and holds
   their channels, which npusim does not model: there it is optimistic. One burst the other way:
