@@ -94,13 +94,19 @@ def row_families(rows: list[Row], progress: Callable[[str], None]) -> list[Famil
         Family(
             "measured",
             f"{group} {phase}",
-            f"published runs on real chips: {phase}",
+            _reference(group, goals[group, phase]),
             tuple(rows),
             goals[group, phase],
             NOTES.get(f"{group} {phase}", NOTES.get(group, "")),
         )
         for (group, phase), rows in found.items()
     ]
+
+
+def _reference(group: str, goal: Goal) -> str:
+    """`published runs on H100: prompts`: the chip is the second word of a group."""
+    kind = "prompts" if goal is PREFILL else "decode, whole runs"
+    return f"published runs on {group.split()[1]}: {kind}"
 
 
 def _comparison(row: Row, steps: StepTimes) -> Comparison:
