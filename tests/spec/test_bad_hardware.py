@@ -149,7 +149,8 @@ MEMORIES = [
     (
         MORE,
         f"attach: edge\n    ports: 2\n    {MORE}",
-        "15: memories.0.ports must be a list of {at: [row, column]} unless noc.topology is crossbar",
+        "15: memories.0.ports must be a list of {at: [row, column]} "
+        "unless noc.topology is crossbar",
     ),
     (
         MORE,
