@@ -1,6 +1,7 @@
 """Setup and Run → `result.json`: everything a run found, as integers in base units (schema.py)."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from npusim.spec.load import Setup
 
 SCHEMA_VERSION = 1
+NUMBER = re.compile(r"[\d.,]+")
 CHANNEL_FACTS = ("memory", "peak_gb_s")
 LINK_FACTS = ("network", "gb_s")
 
@@ -61,9 +63,13 @@ def write_result(result: dict[str, Any], directory: str | Path) -> Path:
 
 
 def notes(run: Run) -> list[str]:
-    """Notes of the run and of its programs, each once."""
+    """Notes of the run and of its programs; the first of those that differ in numbers only, as the
+    steps of a generation do."""
     programs = [note for i in run.iterations for note in i.trace.program.notes]
-    return list(dict.fromkeys([*run.notes, *programs]))
+    first: dict[str, str] = {}
+    for note in [*run.notes, *programs]:
+        first.setdefault(NUMBER.sub("#", note), note)
+    return list(first.values())
 
 
 def _totals(setup: "Setup", run: Run, uses: list) -> dict[str, Any]:

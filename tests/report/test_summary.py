@@ -3,7 +3,8 @@ from report_cases import make_trace, setup, small_run, small_trace
 
 from npusim.program import ProgramBuilder
 from npusim.report.result import result_dict
-from npusim.report.summary import sentence, summarize
+from npusim.report.sentence import sentence
+from npusim.report.summary import summarize
 from npusim.trace import Iteration, Run
 
 
@@ -57,8 +58,7 @@ def waits(b, op):
         (
             waits,
             "Dependency-bound: 90 % of core time waits for other cores' work (gate_up 100 % of "
-            "it). Lever: cores wait for one another; balance the stages, more micro-batches, or "
-            "a lower pp.",
+            "it). Lever: cores wait for one another; balance their work, or another partition.",
         ),
     ],
 )
@@ -89,6 +89,37 @@ def test_badly_filled_arrays_are_told():
 def test_cores_that_finish_early_are_idle():
     run = run_of([0, 0], [1000, 1000], computes, makespan=10_000)
     assert sentence(result_dict(setup(), run)).startswith("Under-used: 90 % of core time is idle;")
+
+
+def test_a_memory_near_its_peak_binds_whatever_cores_do():
+    run = run_of([0, 0], [900_000, 900_000], computes, makespan=1_000_000)
+    result = result_dict(setup(), run)
+    result["per_memory"][0]["fraction"] = 0.69
+    assert sentence(result).startswith("Compute-bound")
+    result["per_memory"][0]["fraction"] = 0.71
+    text = sentence(result)
+    assert text.startswith("Memory-bound") and "while 90 % of core time computes" in text
+    assert "Lever: more bandwidth" in text
+
+
+def test_stages_that_wait_for_their_turn_are_told_from_cores_that_finish_early():
+    run = run_of([0, 0], [1000, 1000], computes, makespan=10_000)
+    result = result_dict(setup(), run)
+    assert "balance the work between them" in sentence(result)
+    result["scenario"]["parallel"]["pp"] = 4
+    assert "more requests or micro-batches in flight" in sentence(result)
+
+
+def test_notes_that_differ_in_numbers_only_are_printed_once():
+    run = small_run()
+    run.iterations[0].trace.program.notes = [
+        "KV in decode: 1,024 tokens",
+        "KV in decode: 1,025 tokens",
+    ]
+    assert result_dict(setup(), run)["notes"] == [
+        "placement auto picked ring",
+        "KV in decode: 1,024 tokens",
+    ]
 
 
 def test_a_full_link_before_memory_is_named():

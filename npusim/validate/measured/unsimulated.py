@@ -8,7 +8,7 @@ from npusim.validate.measured.rows import Row
 HARDWARE = {
     "TPUv4": "2-D weight-stationary layout is not lowered; its arithmetic is held instead",
     "WSE-2": "hundreds of thousands of cores, a program of each: beyond what is simulated",
-    "CENT-GDDR6-AiM-CXL": "near-memory units come in a later issue; figures of a simulator",
+    "CENT-GDDR6-AiM-CXL": "near-memory units are not modelled; figures of a simulator",
     "Ascend910B": "prompt length and number of devices are not stated",
     "Ascend910C": "experts over nodes beside attention by requests is not lowered",
     "NorthPole": "cards' clocks and links are not published",
