@@ -281,6 +281,8 @@ def _lower_micro(function: Callable[..., Program], names: tuple[str, ...]):
 
     def lowering(context: Context, step: Step) -> Program:
         scenario = context.setup.scenario
+        if context.setup.hardware.kernels and scenario.workload.kind in ("transfer", "collective"):
+            context.note("messages go between the cores of one chip, not between chips")
         with context.timed("lowering"):
             return function(
                 context.setup.hardware, scenario.workload, *(getattr(scenario, n) for n in names)

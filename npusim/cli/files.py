@@ -28,6 +28,12 @@ def check(
         raise typer.Exit(SpecError.exit_code)
 
 
+def is_chip(path: Path) -> bool:
+    """Whether a file has a key that only chips have."""
+    text = path.read_text(errors="replace")
+    return bool(re.search(r"^(mesh|core_groups|memories|noc)\s*:", text, re.MULTILINE))
+
+
 def kind_of(name: str) -> str:
     """`hardware`, `model` or `scenario`: by the file's suffix and keys, or where it is bundled."""
     from npusim.spec.load import bundled

@@ -53,6 +53,7 @@ def run(
     check_outputs(out, trace)
     overrides = [*(set_ or []), *_overrides(engine, reuse, fidelity)]
     _check_levels(fidelity, set_ or [])
+    _check_kind(scenario)
     setup = resolve(load_scenario(scenario, overrides, hw=hw, model=model))
     start_s = time.process_time()
     done, result = _simulate(setup, record_spans=trace is not None, both=fidelity == "both")
@@ -85,6 +86,18 @@ def _check_levels(fidelity: str | None, overrides: list[str]) -> None:
             raise SpecError(
                 f"{fidelity} is for memory and noc, leave out --set {key}", "--fidelity"
             )
+
+
+def _check_kind(scenario: str | None) -> None:
+    """SpecError for a chip or a model where a scenario belongs."""
+    if scenario is None or not Path(scenario).is_file():
+        return
+    from npusim.cli.files import is_chip
+
+    if scenario.endswith(".json"):
+        raise SpecError("must be a scenario; give a model to --model", scenario)
+    if is_chip(Path(scenario)):
+        raise SpecError("must be a scenario; give a chip to --hw", scenario)
 
 
 def check_outputs(out: Path | None, trace: Path | None) -> None:
