@@ -128,3 +128,17 @@ def small_run():
     first = Iteration("prefill", 0, trace.makespan_ps, trace, new_tokens=4, output_tokens=1)
     again = Iteration("decode 1", 440_000, 440_000, trace, 1, 1, reused_from=0)
     return Run([first, again], notes=["placement auto picked ring"])
+
+
+def keys(value, open_keys=(), place=""):
+    """Paths of all keys, `[]` for each row of a list; what lies under `open_keys` is left out."""
+    if place in open_keys:
+        return
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            path = f"{place}.{name}" if place else name
+            yield path
+            yield from keys(inner, open_keys, path)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner, open_keys, f"{place}[]")

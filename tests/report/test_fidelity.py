@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from report_cases import small_run
+from report_cases import keys, small_run
 
 from npusim.report.fidelity import compare_levels, fidelity_tables
 from npusim.report.schema import FIDELITY_KEYS
@@ -21,17 +21,6 @@ def comparison():
     second.start_ps -= 44_000
     timed = Run(small_run().iterations, [], {"graph": 0.5, "lowering": 1.0, "simulation": 4.5})
     return compare_levels(timed, coarse, LEVELS)
-
-
-def keys(value, place=""):
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            path = f"{place}.{name}" if place else name
-            yield path
-            yield from keys(inner, path)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from keys(inner, f"{place}[]")
 
 
 def test_every_key_is_documented_and_every_documented_key_is_there():
