@@ -11,7 +11,7 @@ cycle, as in hardware, and no copy of the state is needed.
 
 import numpy as np
 
-from npusim.engine.kernel import entry
+from npusim.engine.kernel import entry, kernel
 
 
 @entry
@@ -28,60 +28,73 @@ def run_stationary(vectors, operands, loads, starts, double, num_cycles):
     Sums leave each column at the bottom, in order, into accumulators: sums (S, columns of all
     folds side by side), added up over blocks.
     """
-    blocks, length, rows, lanes = vectors.shape
-    folds, _, columns, _ = operands.shape
-    wide = folds // blocks
-    sums_out = np.zeros((length, wide * columns), np.int64)
+    (blocks, length, rows, lanes), (folds, _, columns, _) = vectors.shape, operands.shape
+    sums_out = np.zeros((length, folds // blocks * columns), np.int64)
     num_out = np.zeros(columns, np.int64)  # sums that left each column so far
     held = np.zeros((rows, columns, lanes), np.int64)
     shifting = np.zeros((rows, columns, lanes), np.int64)
+    used = held if double else shifting
     own_row = np.full((rows, columns), -1)  # the row that `shifting` is for, -1: empty
     value = np.zeros((rows, columns, lanes), np.int64)  # moves right
-    is_valid = np.zeros((rows, columns), np.bool_)
-    is_first = np.zeros((rows, columns), np.bool_)  # the first vector of a fold
+    vector = np.full((rows, columns), -1)  # of its fold, that `value` is of, -1: none
     sums = np.zeros((rows, columns), np.int64)  # moves down
     last = -1
     for cycle in range(num_cycles):
         for r in range(rows - 1, -1, -1):
             for c in range(columns - 1, -1, -1):
-                if c > 0:
-                    value[r, c] = value[r, c - 1]
-                    is_valid[r, c], is_first[r, c] = is_valid[r, c - 1], is_first[r, c - 1]
-                else:
-                    is_valid[r, c] = False
-                    for f in range(folds):
-                        row = cycle - starts[f] - r
-                        if 0 <= row < length:
-                            value[r, c] = vectors[f // wide, row, r]
-                            is_valid[r, c], is_first[r, c] = True, row == 0
-                if is_valid[r, c]:
+                _move_right(vectors, starts, folds // blocks, cycle, value, vector, r, c)
+                if vector[r, c] >= 0:
                     last = cycle
-                    if is_first[r, c] and double:
-                        held[r, c] = shifting[r, c]
+                    if vector[r, c] == 0 and double:
+                        _copy(held[r, c], shifting[r, c])
                         own_row[r, c] = -1
-                    used = held if double else shifting
-                    total = sums[r - 1, c] if r > 0 else 0
-                    for lane in range(lanes):
-                        total += value[r, c, lane] * used[r, c, lane]
-                    sums[r, c] = total
+                    above = sums[r - 1, c] if r > 0 else 0
+                    sums[r, c] = above + _dot(value[r, c], used[r, c])
                     if r == rows - 1:
-                        row, column = num_out[c] % length, num_out[c] // length % wide
-                        sums_out[row, column * columns + c] += total
-                        num_out[c] += 1
-                # the operand: the last row's goes in first, each stops in its own row
-                if r > 0:
-                    if own_row[r - 1, c] >= r:
-                        shifting[r, c], own_row[r, c] = shifting[r - 1, c], own_row[r - 1, c]
-                    elif own_row[r, c] > r:
-                        own_row[r, c] = -1  # it has moved on
-                else:
-                    if own_row[0, c] > 0:
-                        own_row[0, c] = -1
-                    for f in range(folds):
-                        row = rows - 1 - (cycle - loads[f] - c)
-                        if 0 <= row < rows:
-                            shifting[0, c], own_row[0, c] = operands[f, row, c], row
+                        _accumulate(sums_out, num_out, sums[r, c], c)
+                _shift_operand(operands, loads, cycle, shifting, own_row, r, c)
     return sums_out, last
+
+
+@kernel
+def _move_right(vectors, starts, wide, cycle, value, vector, r, c):
+    """An element's value and the place of its vector in the fold, from the left."""
+    if c > 0:
+        _copy(value[r, c], value[r, c - 1])
+        vector[r, c] = vector[r, c - 1]
+        return
+    fold = _entering(starts, vectors.shape[1], cycle - r)
+    vector[r, c] = cycle - r - starts[fold] if fold >= 0 else -1
+    if fold >= 0:
+        _copy(value[r, c], vectors[fold // wide, vector[r, c], r])
+
+
+@kernel
+def _shift_operand(operands, loads, cycle, shifting, own_row, r, c):
+    """The operand moves down: the last row's goes in first, each stops in its own row."""
+    if r > 0:
+        if own_row[r - 1, c] >= r:
+            _copy(shifting[r, c], shifting[r - 1, c])
+            own_row[r, c] = own_row[r - 1, c]
+        elif own_row[r, c] > r:
+            own_row[r, c] = -1  # it has moved on
+        return
+    if own_row[0, c] > 0:
+        own_row[0, c] = -1
+    rows = operands.shape[1]
+    fold = _entering(loads, rows, cycle - c)
+    if fold >= 0:
+        own_row[0, c] = rows - 1 - (cycle - c - loads[fold])
+        _copy(shifting[0, c], operands[fold, own_row[0, c], c])
+
+
+@kernel
+def _accumulate(sums_out, num_out, total, c):
+    """Adds the next sum that leaves column c to its place in the product."""
+    length, columns = len(sums_out), len(num_out)
+    row, column = num_out[c] % length, num_out[c] // length * columns % sums_out.shape[1]
+    sums_out[row, column + c] += total
+    num_out[c] += 1
 
 
 @entry
@@ -95,8 +108,7 @@ def run_output(lefts, tops, starts, drains, double, num_cycles):
     down and out at the bottom. `starts` then ends with that of a fold of something else, which
     pushes the last sums out. Without `double` sums are read in place.
     """
-    high, length, rows, lanes = lefts.shape
-    wide, _, columns, _ = tops.shape
+    (high, _, rows, lanes), (wide, _, columns, _) = lefts.shape, tops.shape
     folds = high * wide
     sums_out = np.zeros((folds, rows, columns), np.int64)
     num_out = np.zeros(columns, np.int64)
@@ -111,43 +123,84 @@ def run_output(lefts, tops, starts, drains, double, num_cycles):
     for cycle in range(num_cycles):
         for r in range(rows - 1, -1, -1):
             for c in range(columns - 1, -1, -1):
-                for f in range(folds):
-                    # row r shifts r + 1 times: the sums of the rows above come by, its own first
-                    if double and 0 <= cycle - drains[f] - c <= r:
-                        if r == rows - 1 and is_leaving[r, c]:
-                            fold, row = num_out[c] // rows, rows - 1 - num_out[c] % rows
-                            sums_out[fold, row, c] = leaving[r, c]
-                            num_out[c] += 1
-                        is_leaving[r, c] = r > 0 and is_leaving[r - 1, c]
-                        leaving[r, c] = leaving[r - 1, c] if r > 0 else 0
-                if c > 0:
-                    left[r, c] = left[r, c - 1]
-                    fold_of[r, c], is_first[r, c] = fold_of[r, c - 1], is_first[r, c - 1]
-                else:
-                    fold_of[r, c] = -1
-                    for f in range(len(starts)):
-                        pair = cycle - starts[f] - r
-                        if 0 <= pair < length:
-                            left[r, c] = lefts[f // wide % high, pair, r]
-                            fold_of[r, c], is_first[r, c] = f, pair == 0
-                if r > 0:
-                    top[r, c] = top[r - 1, c]
-                else:
-                    for f in range(len(starts)):
-                        pair = cycle - starts[f] - c
-                        if 0 <= pair < length:
-                            top[r, c] = tops[f % wide, pair, c]
+                if double:
+                    _drain(drains, folds, cycle, leaving, is_leaving, sums_out, num_out, r, c)
+                _move_pair(lefts, tops, starts, cycle, left, top, fold_of, is_first, r, c)
                 fold = fold_of[r, c]
                 if fold >= 0:
                     last = cycle if fold < folds else last
                     if is_first[r, c]:
-                        if fold > 0 and double:
-                            leaving[r, c], is_leaving[r, c] = sums[r, c], True
-                        elif fold > 0:
-                            sums_out[fold - 1, r, c] = sums[r, c]
-                        sums[r, c] = 0
-                    for lane in range(lanes):
-                        sums[r, c] += left[r, c, lane] * top[r, c, lane]
+                        _finish(fold - 1, double, leaving, is_leaving, sums_out, sums, r, c)
+                    sums[r, c] += _dot(left[r, c], top[r, c])
     if not double:
         sums_out[folds - 1] = sums
     return sums_out, last
+
+
+@kernel
+def _drain(drains, folds, cycle, leaving, is_leaving, sums_out, num_out, r, c):
+    """Sums that are done move down, and out of the last row."""
+    rows = len(leaving)
+    for f in range(folds):
+        # row r shifts r + 1 times: the sums of the rows above come by, its own first
+        if 0 <= cycle - drains[f] - c <= r:
+            if r == rows - 1 and is_leaving[r, c]:
+                fold, row = num_out[c] // rows, rows - 1 - num_out[c] % rows
+                sums_out[fold, row, c] = leaving[r, c]
+                num_out[c] += 1
+            is_leaving[r, c] = r > 0 and is_leaving[r - 1, c]
+            leaving[r, c] = leaving[r - 1, c] if r > 0 else 0
+
+
+@kernel
+def _move_pair(lefts, tops, starts, cycle, left, top, fold_of, is_first, r, c):
+    """An element's left value, with its fold, from the left and its top value from above."""
+    (high, length, _, _), wide = lefts.shape, len(tops)
+    if c > 0:
+        _copy(left[r, c], left[r, c - 1])
+        fold_of[r, c], is_first[r, c] = fold_of[r, c - 1], is_first[r, c - 1]
+    else:
+        fold = fold_of[r, c] = _entering(starts, length, cycle - r)
+        if fold >= 0:
+            pair = cycle - r - starts[fold]
+            _copy(left[r, c], lefts[fold // wide % high, pair, r])
+            is_first[r, c] = pair == 0
+    if r > 0:
+        _copy(top[r, c], top[r - 1, c])
+    else:
+        fold = _entering(starts, length, cycle - c)
+        if fold >= 0:
+            _copy(top[r, c], tops[fold % wide, cycle - c - starts[fold], c])
+
+
+@kernel
+def _finish(fold, double, leaving, is_leaving, sums_out, sums, r, c):
+    """A fold's sum makes room for the next one's; -1: there was none before."""
+    if fold >= 0 and double:
+        leaving[r, c], is_leaving[r, c] = sums[r, c], True
+    elif fold >= 0:
+        sums_out[fold, r, c] = sums[r, c]
+    sums[r, c] = 0
+
+
+@kernel
+def _entering(starts, length, cycle):
+    """The last fold of which something enters: in `length` cycles from its start; -1: none."""
+    for f in range(len(starts) - 1, -1, -1):
+        if 0 <= cycle - starts[f] < length:
+            return f
+    return -1
+
+
+@kernel
+def _copy(to, values):
+    for lane in range(len(to)):
+        to[lane] = values[lane]
+
+
+@kernel
+def _dot(one, other):
+    total = 0
+    for lane in range(len(one)):
+        total += one[lane] * other[lane]
+    return total
