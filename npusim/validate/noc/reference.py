@@ -62,18 +62,7 @@ def _tables(f: Fabric, p: Packets, q: Sources) -> at.Tables:
     # Of a whole packet at once, at every node, the credits come back.
     num_back = num_channels + len(f.router_of_node) * NUM_NETWORKS * int(p.flits.max())
     return at.Tables(
-        num_routers=f.num_routers,
-        columns=f.columns,
-        vcs=f.vcs,
-        depth=f.depth,
-        credit_cycles=f.credit_cycles,
-        hold_switch=f.hold_switch,
-        shared_input=f.shared_input,
-        locked=f.locked,
-        step=f.step,
-        eject=f.eject,
-        router_of_node=f.router_of_node,
-        sink=f.sink,
+        **{name: of for name, of in f._asdict().items() if name in at.Tables._fields},
         inputs=_inputs(num_inputs, f, int(p.flits.max())),
         links=_links(f),
         sources=_sources(q),
