@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npusim.engine.layout import TIMINGS
 from npusim.engine.tables import NONE, Channels
 from npusim.spec.hardware import Hardware, MemoryInstance
 from npusim.units import ns_to_ps, ps_to_cycles
-
-TIMINGS = ("t_rcd", "t_rcd_wr", "t_rp", "t_cl", "t_cwl", "t_ras", "t_rrd", "t_rrd_l", "t_faw",
-           "t_ccd_l", "t_rtp", "t_wtr", "t_wtr_l", "t_rtw", "t_wr", "t_refi", "t_rfc",
-           "t_cmd")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _kernel(name: str, count: int) -> float:
         t_cmd_ns=CLOCK_NS,
     )  # fmt: skip
     requests = Requests(
-        arrival_ns=np.arange(count) * 0.4,
+        arrival_ns=np.arange(count) * (1000 / TICK_MHZ),  # one a tick
         address=_bursts(name, count) * BURST_BYTES,
         bytes=np.full(count, BURST_BYTES),
         is_write=np.full(count, name.endswith("write")),

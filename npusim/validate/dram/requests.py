@@ -4,7 +4,7 @@ Times in ns become whole cycles of the channel's clock, rounded up as JEDEC does
 banks and rows by the mapping that npusim/README.md states ("DRAM channel").
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -32,9 +32,6 @@ class Requests:
 
     def __len__(self) -> int:
         return len(self.address)
-
-    def all_at_once(self) -> "Requests":
-        return replace(self, arrival_ns=np.zeros(len(self)))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from npusim.errors import pick
+from npusim.validate.dram.ours import TICK_MHZ
 from npusim.validate.dram.requests import Requests
 
 SPAN_BYTES = 1 << 26  # of the channel that random traffic goes over
-TICK_NS = 1.0
+TICK_NS = 1000 / TICK_MHZ
 
 
 def _sequence(rng: np.random.Generator, count: int, size: int, step: int) -> np.ndarray:

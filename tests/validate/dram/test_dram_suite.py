@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from npusim.engine.layout import TIMINGS
 from npusim.engine.reference.dram import Dram, Timing
-from npusim.machine.memory import TIMINGS
 from npusim.units import ns_to_ps
 from npusim.validate.dram import commands as at
 from npusim.validate.dram.ours import ours, part_timing

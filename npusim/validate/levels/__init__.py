@@ -1,0 +1,1 @@
+"""The analytic level held against every transaction of the same programs."""

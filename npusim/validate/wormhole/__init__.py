@@ -1,0 +1,1 @@
+"""Recorded NoC traces of Tenstorrent Wormhole, replayed on the engine."""
