@@ -30,6 +30,7 @@ def read_record(full: bool, path: Path = RECORDED) -> Record:
 
 
 def key(family: Family) -> str:
+    """A family's name in the record."""
     return f"{family.suite}/{family.name}"
 
 

@@ -26,7 +26,7 @@ from npusim.validate.suites import Progress
 
 REFERENCE = "every transaction of the same programs"
 ALL_LEVELS = (MEMORY, NOC, BOTH)
-# What a published study states of its own coarse memory mode: within 3 % when compute-bound.
+# arXiv 2510.05632 of its own coarse memory mode: within 3 % when compute-bound.
 COMPUTE_GOAL = Goal("worst", 0.03)
 
 Measured = dict[str, Times]
@@ -99,7 +99,7 @@ def _tell_speed_up(name: str, times: list[Times], progress: Progress) -> None:
 
 
 def _congestion(progress: Progress) -> Family:
-    """Target of the study: no slow-down in coarse mode, at least 1.3x with every transaction."""
+    """arXiv 2510.05632: no slow-down in coarse mode, at least 1.3x with every transaction."""
     rows = []
     for name in BACKGROUNDS:
         progress(f"congestion: {name}")

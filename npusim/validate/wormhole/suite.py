@@ -11,9 +11,7 @@ banks. What every figure lacks is the end of a kernel: the time from the last da
 that polls for it.
 """
 
-import numpy as np
-
-from npusim.validate.compare import Comparison, Family, Goal
+from npusim.validate.compare import Comparison, Family, Goal, errors_of
 from npusim.validate.suites import Progress
 from npusim.validate.wormhole.chip import build_wiring
 from npusim.validate.wormhole.replay import alone_cycles, replayed_cycles
@@ -63,9 +61,13 @@ def _family(
 def _tt_npe(traces: list[Trace], congestion: bool) -> str:
     """What tt-npe itself reaches on the same traces."""
     theirs = [t.tt_npe_cycles if congestion else t.tt_npe_no_congestion_cycles for t in traces]
-    errors = np.array(theirs) / [t.golden_cycles for t in traces] - 1
+    errors = errors_of(
+        [Comparison(t.name, cycles, t.golden_cycles, "cycles")
+         for t, cycles in zip(traces, theirs, strict=True)]
+    )  # fmt: skip
+    assert errors
     kind = "with" if congestion else "without"
     return (
         f"tt-npe, the vendor's estimator, {kind} its congestion model: mean |error| "
-        f"{np.abs(errors).mean():.1%}, worst {errors[np.abs(errors).argmax()]:+.1%}"
+        f"{errors.mape:.1%}, worst {errors.worst:+.1%}"
     )
