@@ -78,9 +78,10 @@ def _coarse_memory(tables: Tables, hw: Hardware, whole: bool) -> Tables:
     counts = np.maximum(1, ports)
     owner = np.repeat(np.arange(len(counts)), counts)
     first = np.cumsum(counts) - counts
-    kept = wiring.memory_first_channel[owner] + np.arange(len(owner)) - first[owner]
+    numbers = np.arange(len(owner)) - first[owner]
+    kept = wiring.memory_first_channel[owner] + numbers
     gb_s = np.array([i.memory.gb_s for i in instances])[owner] / counts[owner]
-    rate = _served_gb_s(tables.wiring, instances)[owner] / counts[owner]
+    rate = _served_gb_s(wiring, instances)[owner] / counts[owner]
     memories = [instances[i].memory for i in owner]
     changed: dict[str, Any] = {
         "channels": _servers(wiring, kept, rate, memories),
@@ -93,7 +94,6 @@ def _coarse_memory(tables: Tables, hw: Hardware, whole: bool) -> Tables:
         changed["dma_unit_bytes"] = np.full(wiring.num_cores, FAR_BYTES)
         tasks = _whole_transfers(tasks, ports, wiring.memory_interleave)
     names = [tables.channel_names[k].rsplit(" ch", 1)[0] for k in kept]
-    numbers = np.arange(len(owner)) - first[owner]
     names = [
         f"{name} port {number}" if memory.ports else name
         for name, memory, number in zip(names, memories, numbers, strict=True)

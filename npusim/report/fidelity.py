@@ -78,7 +78,9 @@ def fidelity_tables(comparison: dict[str, Any]) -> list[Table]:
     if len(comparison["iterations"]) > 1:
         title = "Iterations whose time differs most"
         rows = sorted(comparison["iterations"], key=lambda row: -abs(row["error_fraction"]))
-        tables.append(Table(title, ["iteration", *COLUMNS], [_cells(r, "label") for r in rows[:8]]))
+        tables.append(
+            Table(title, ["iteration", *COLUMNS], [_cells(r, "label") for r in rows[:MAX_ROWS]])
+        )
     title = "Operator kinds whose core time differs most"
     rows = [
         [*_cells(row, "kind"), f"{row['cause'].replace('_', ' ')} {_signed_ps(row['cause_ps'])}"]
