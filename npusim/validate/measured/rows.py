@@ -39,16 +39,13 @@ MODELS = {
     "Llama-3-8B": "llama-3.1-8b",
     "Llama-3.1-8B": "llama-3.1-8b",
     "Llama-3-70B": "llama-3.1-70b",
-    "Llama-3.1-70B": "llama-3.1-70b",
     "Llama-3.3-70B": "llama-3.1-70b",
     "Llama-3.2-1B": "llama-3.2-1b",
     "Llama-3.2-3B": "llama-3.2-3b",
     "CodeLlama-34B": "codellama-34b",
     "Qwen2-72B": "qwen2-72b",
-    "Qwen-2.5-72B": "qwen2-72b",
     "Mixtral-8x7B": "mixtral-8x7b",
     "Qwen3-30B-A3B": "qwen3-30b-a3b",
-    "Qwen3-4B": "qwen3-4b",
     "Falcon-7B": "falcon-7b",
 }
 DTYPES = {
@@ -89,7 +86,6 @@ class Row:
     metric: str
     value: float
     unit: str
-    note: str
 
     @property
     def name(self) -> str:
@@ -157,7 +153,6 @@ def _row(cells: dict[str, str]) -> Row:
         metric=cells["metric"],
         value=float(cells["value"]),
         unit=cells["unit"],
-        note=cells["note"],
     )
 
 

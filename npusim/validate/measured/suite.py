@@ -60,8 +60,8 @@ NOTES = {
     "tt-metal n150": "weights as fp8; there a mix of bfp8 and bfp4, shares unknown",
     "trtllm-inflight RTX6000Pro MoE": "attention by heads, not by requests as there",
 }
+# (group, size of the model): rows of it in a quick run
 QUICK = {
-    ("inference-bench A100", "7B"): 2,
     ("inference-bench H100", "7B"): 3,
     ("nemo A100", "7B"): 2,
     ("nemo H100", "7B"): 2,
@@ -72,6 +72,7 @@ QUICK = {
 
 
 def run(full: bool, progress: Callable[[str], None]) -> list[Family]:
+    """Families of kernels, of other tools' figures and of published runs, as `full` or quick."""
     progress("kernel tables of A100")
     families = [*kernel_families(full), operator_family()]
     progress("one iteration by other tools")
@@ -81,6 +82,7 @@ def run(full: bool, progress: Callable[[str], None]) -> list[Family]:
 
 
 def row_families(rows: list[Row], progress: Callable[[str], None]) -> list[Family]:
+    """One family a group and phase. Raises what a simulation raises, with the row's name."""
     times: dict[Served, StepTimes] = {}
     found: dict[tuple[str, str], list[Comparison]] = {}
     goals: dict[tuple[str, str], Goal] = {}
