@@ -10,7 +10,7 @@ from npusim.validate.compare import Comparison, Family, Goal
 from npusim.validate.measured.rows import Row, read_measured
 from npusim.validate.measured.unsimulated import note
 
-PEAK_FLOPS = 275e12  # TPU v4
+PEAK_FLOPS_S = 275e12  # TPU v4 in bf16, arXiv 2304.01433
 PALM = Model(
     name="palm-540b",
     architecture="palm",
@@ -46,4 +46,4 @@ def _mfu(row: Row) -> float:
     """Percent, from the row's latency."""
     tokens = int(row.batch) * (row.output_tokens or row.input_tokens)
     flops = 2 * parameter_count(PALM) * tokens
-    return 100 * flops / (row.value * row.num_chips * PEAK_FLOPS)
+    return 100 * flops / (row.value * row.num_chips * PEAK_FLOPS_S)

@@ -18,6 +18,7 @@ ALPHA_US = 10  # point to point between nodes in aiconfigurator's system files
 
 
 def expert_families() -> list[Family]:
+    """Dispatch in us, one comparison a number of ranks."""
     rows = [row for row in read_measured() if "DeepEP" in row.source and reason(row) is None]
     found = [_dispatch(row) for row in rows]
     reference = "low-latency kernels on H800 with CX7, deepseek-ai/DeepEP (MIT)"

@@ -20,18 +20,22 @@ REQUESTS = {
 }
 OTHER_REQUESTS = 3_000
 ROUNDS = 10  # requests a user sends in a closed loop
-
-
 LARGEST_BATCH = 128  # of CENT's baseline
 
 
 def latency(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Time of a static batch from its call to its last token."""
     return _static_s(row, steps, stack) / UNIT_S[row.unit]
 
 
 def static_throughput(row: Row, steps: StepTimes, stack: Stack) -> float:
     """Generated tokens per second of a static batch, prefill included, by all chips."""
     return int(row.batch) * row.output_tokens / _static_s(row, steps, stack)
+
+
+def static_throughput_per_chip(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Generated tokens per second and chip of a static batch, prefill included."""
+    return static_throughput(row, steps, stack) / row.num_chips
 
 
 def _static_s(row: Row, steps: StepTimes, stack: Stack) -> float:
@@ -54,6 +58,7 @@ def decode_throughput(row: Row, steps: StepTimes, stack: Stack) -> float:
 
 
 def first_token(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Time to the first token: the mean of a closed loop, or of a batch on an idle machine."""
     if row.batch.startswith("conc"):
         return _run(row, steps)[0].ttft_s / UNIT_S[row.unit]
     batch = int(row.batch)
@@ -61,6 +66,7 @@ def first_token(row: Row, steps: StepTimes, stack: Stack) -> float:
 
 
 def token_gap(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Mean time between the tokens of a request."""
     return _run(row, steps)[0].itl_s / UNIT_S[row.unit]
 
 
@@ -70,6 +76,7 @@ def user_speed(row: Row, steps: StepTimes, stack: Stack) -> float:
 
 
 def prefill_rate(row: Row, steps: StepTimes, stack: Stack) -> float:
+    """Prompt tokens per second of a batch on an idle machine."""
     batch = int(row.batch)
     return batch * row.input_tokens / steps.first_token_s(batch, row.input_tokens)
 
@@ -84,7 +91,7 @@ def _run(row: Row, steps: StepTimes) -> tuple[InFlight, int]:
 FIGURES: dict[str, Callable[[Row, StepTimes, Stack], float]] = {
     "latency": latency,
     "output_tput": static_throughput,
-    "output_tput_per_gpu": static_throughput,
+    "output_tput_per_gpu": static_throughput_per_chip,
     "output_tput_total": throughput,
     "decode_tput": decode_throughput,
     "decode_speed_per_user": user_speed,

@@ -21,11 +21,13 @@ class Stack:
     step_s: float = 0.0
 
     def added_s(self, requests: int) -> float:
+        """Seconds that a call with so many requests takes beside its kernels."""
         return self.call_s + requests * self.request_s
 
 
 @cache
 def stacks() -> dict[str, Stack]:
+    """By the names of `suite.SOURCES`; the file's ms as seconds."""
     return {
         row["stack"]: Stack(*(float(row[f"{what}_ms"]) / 1e3 for what in PARTS))
         for row in read_rows("stacks.csv")

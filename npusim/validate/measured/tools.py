@@ -39,6 +39,7 @@ NOTES = {
 
 @cache
 def step_times(model: str, ideal: bool) -> StepTimes:
+    """Iteration times of a bundled model on one A100 in bf16, at ideal rates or of the preset."""
     return StepTimes(Served("a100_sxm_80", model, ("bf16",) * 3), IDEAL if ideal else ())
 
 
