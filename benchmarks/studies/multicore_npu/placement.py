@@ -108,7 +108,7 @@ def _noc_share(done: Run) -> float:
 
 
 def _over_ring(times: dict) -> list[str]:
-    return [f"{times[p] / times['ring']:.3f}" for p in POLICIES if p != "ring"]
+    return [f"{times[p] / times['ring']:.3f}" for p in _other_policies()]
 
 
 def _probe_table(probes: dict, links) -> Table:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from show import Verdict
+from show import Verdict, published
 
 POLICIES = ("linear_interleave", "linear_seq", "mesh2d", "ring")
 # mode of a whole answer: (router, order of collectives and rotations)
@@ -44,18 +44,22 @@ def ratios(found: dict, prefix: tuple, field: str = "") -> dict[str, float]:
 
 
 def answer_verdicts(probes: dict, answers: dict) -> list[Verdict]:
-    verdicts = []
+    """Targets 5 and 6: whole answers, one ring, growth with TP, and what no reverse lock leaves."""
+    verdicts, rings = [], {tp: _one_ring(probes, tp) for tp in (4, 16)}
     for key in dict.fromkeys(case[:4] for case in answers if case[2] == "both"):
         tp, partition, _, link = key
         name = f"TP {tp}, {partition}, {link} GB/s, both ways locked"
         why = _share(probes, answers, key)
-        drift = _drift(ratios(answers, key, "prefill_ms"))
+        drift = _drift(ratios(answers, key, "prefill_ms"), rings[tp].holds)
         verdicts.append(TARGETS[tp](name, ratios(answers, key), why, drift))
-    for tp in (4, 16):
-        one = ratios(probes, (tp, "ring_phased", 160, "both"))
-        name = f"TP {tp}, one phased ring, both ways locked"
-        verdicts.append(TARGETS[tp](name, one, "", "ranks drift apart"))
-    return [*verdicts, *_growth(answers), _no_reverse_lock(answers), _no_lock_probe(probes)]
+    verdicts += [*rings.values(), *_growth(answers)]
+    return [*verdicts, _no_reverse_lock(answers), _no_lock_probe(probes)]
+
+
+def _one_ring(probes: dict, tp: int) -> Verdict:
+    name = f"TP {tp}, one phased ring, both ways locked"
+    one = ratios(probes, (tp, "ring_phased", 160, "both"))
+    return TARGETS[tp](name, one, "", "ranks drift apart")
 
 
 def _tp4(name: str, r: dict[str, float], why: str, drift: str) -> Verdict:
@@ -83,12 +87,14 @@ def _tp16(name: str, r: dict[str, float], why: str, drift: str) -> Verdict:
     return Verdict("5", rule, not reasons, _text(r), "; ".join(reasons))
 
 
-def _drift(prefill: dict[str, float]) -> str:
+def _drift(prefill: dict[str, float], ring_holds: bool) -> str:
+    """`ring_holds`: whether one ring alone has the published order."""
+    shows = "shows" if ring_holds else "does not show"
     return (
         "a message over a whole row must find all links of its two ways free at once while short "
         "ones take them in turn, so it matters how far ranks drift apart between messages (they "
         f"compute, and by M/N the one row of a decode step lies on one rank); the prefill alone: "
-        f"{_text(prefill)}; one ring in lockstep shows the published order"
+        f"{_text(prefill)}; one ring in lockstep {shows} the published order"
     )
 
 
@@ -97,11 +103,18 @@ def _share(probes: dict, answers: dict, key: tuple) -> str:
     share = answers[(*key, "ring")].noc_share
     tp, gap = key[0], ratios(answers, key)["linear_interleave"]
     one = ratios(probes, (tp, "ring_phased", 160, "both"))["linear_interleave"]
+    theirs = _published_gap(tp)
     return (
         f"cores wait for messages {share:.0%} of their busy time on the ring placement; with the "
         f"{one:.2f} of one ring that makes {1 + share * (one - 1):.2f}, {gap:.2f} found; "
-        f"1.17 at TP 4 would be a share of {0.17 / 0.5:.0%}"
+        f"the published {theirs:.2f} (4B) would be a share of {(theirs - 1) / (one - 1):.0%}"
     )
+
+
+def _published_gap(tp: int) -> float:
+    """Time of interleave over ring, of the smallest model."""
+    row = next(r for r in published("placement") if (r["model"], r["tp"]) == ("4B", str(tp)))
+    return float(row["linear_interleave_s"]) / float(row["ring_s"])
 
 
 def _text(r: dict) -> str:
