@@ -26,7 +26,7 @@ COARSE = {
     "noc": Fidelity(noc="analytic"),
     "both": Fidelity(memory="analytic", noc="analytic"),
 }
-SMALL_SRAM = 8  # MiB: no weight stays
+SMALL_SRAM_MIB = 8  # no weight stays
 LAYERS = 8
 MESSAGE_BYTES = 1 << 20
 
@@ -42,11 +42,11 @@ def _access(pattern: str, request_bytes: int) -> list[str]:
 
 # name: (bound, overrides)
 CASES = {
-    "decode, HBM 30": ("memory", _llm(decode(1024), sram_mib=SMALL_SRAM, hbm_gb_s=30)),
-    "decode, HBM 120": ("memory", _llm(decode(1024), sram_mib=SMALL_SRAM, hbm_gb_s=120)),
+    "decode, HBM 30": ("memory", _llm(decode(1024), sram_mib=SMALL_SRAM_MIB, hbm_gb_s=30)),
+    "decode, HBM 120": ("memory", _llm(decode(1024), sram_mib=SMALL_SRAM_MIB, hbm_gb_s=120)),
     "decode, 16 requests": (
         "memory",
-        _llm(decode(2048, batch=16), sram_mib=SMALL_SRAM, hbm_gb_s=60),
+        _llm(decode(2048, batch=16), sram_mib=SMALL_SRAM_MIB, hbm_gb_s=60),
     ),
     "reads of 4 KiB, strided": ("memory", _access("strided", 4096)),
     "reads of 256 B, random": ("memory", _access("random", 256)),

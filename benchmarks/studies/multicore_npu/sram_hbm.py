@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from show import Line, Report, Table, Verdict, lines_figure, main, published
-from study import HEAD_DIM, MODELS, block, chip, generate, mapping, run
+from study import MODELS, block, chip, generate, layer_weights, mapping, run
+
+from npusim.units import PS_PER_S
 
 POINTS = ((128, 32), (128, 64), (128, 128), (64, 128), (32, 128))  # scratchpad MiB, array
 HBM_GB_S = (30, 60, 120)
 PROMPT, OUTPUT_TOKENS, CORES = 180, 36, 64
-PS = 1e12
 BANDWIDTH_GAIN = {"4B": (0.98, 1.02), "32B": (1.3, 1.5)}  # target 9
 
 
@@ -61,12 +62,13 @@ def simulate(model: str, sram_mib: int, array: int, hbm_gb_s: int) -> Found:
         kept, reused = step.reuse["simulated_layers"], step.reuse["reused_layers"]
         layers = kept / (kept + reused)
     loaded = int(step.trace.channels["read_bytes"].sum())
-    return Found(done.makespan_ps / PS, loaded / (weight_bytes(model) * layers))
+    return Found(done.makespan_ps / PS_PER_S, loaded / (weight_bytes(model) * layers))
 
 
 def weight_bytes(model: str) -> int:
-    hidden, ffn, heads, layers = MODELS[model]
-    return layers * (4 * heads * HEAD_DIM * hidden + 2 * hidden * ffn)
+    """Bytes of all layers in int8."""
+    *_, layers = MODELS[model]
+    return layers * layer_weights(model)
 
 
 def gain(results: Results, model: str, sram_mib: int, array: int, bands) -> float:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from show import Line, Report, Table, Verdict, crossing, lines_figure, main, published, tokens
-from study import CHIP_A, CHIP_B, HEAD_DIM, MODELS, block, chip, generate, mapping, ms, run, spills
+from study import CHIP_A, CHIP_B, block, chip, generate, mapping, ms, run, spills
+from traffic import closed_form
 
 CHIPS = {"A": CHIP_A, "B": CHIP_B}
 PARTITIONS = {"k": "K", "mn": "M/N", "mnk": "2-D"}
@@ -72,16 +73,10 @@ def simulate(chip_name: str, model: str, partition: str, prompt_tokens: int) -> 
 
 
 def _prompt_messages_ms(model: str, partition: str, prompt_tokens: int, link_gb_s: int) -> float:
-    """Wire time of all layers' messages that grow with the prompt (terms in T of the closed forms
-    of traffic.py; rotating weights are in a decode step already)."""
-    hidden, ffn, heads, _ = MODELS[model]
-    width = heads * HEAD_DIM
-    elements = {
-        "k": 1.5 * (3 * width + 2 * hidden + ffn),
-        "mn": 3 * width,
-        "mnk": 1.75 * width + hidden + 0.25 * ffn,
-    }[partition]
-    return LAYERS * prompt_tokens * elements / link_gb_s / 1e6  # int8; GB/s = bytes/ns
+    """Wire time of all layers' messages that grow with the prompt (terms in T of the closed forms;
+    rotating weights are in a decode step already)."""
+    elements = closed_form(model, partition, prompt_tokens) - closed_form(model, partition, 0)
+    return LAYERS * elements / link_gb_s / 1e6  # int8; GB/s = bytes/ns
 
 
 def _table(results: Results, c: str, m: str, lengths) -> Table:
@@ -203,7 +198,8 @@ def _why_switch(results: Results, c: str, m: str, lengths, at: dict) -> str:
     gained = k.prefill - grid.prefill
     text = (
         f"at {middle:,} tokens 2-D gains {gained:+.1f} ms in the prefill and loses {lost:.1f} ms "
-        f"in 19 decode steps ({grid.step:.2f} ms each, K {k.step:.2f}): weights rotate for a row"
+        f"in {OUTPUT_TOKENS - 1} decode steps ({grid.step:.2f} ms each, K {k.step:.2f}): weights "
+        "rotate for a row"
     )
     if at["released"] is not None and (at["total"] is None or at["released"] < at["total"]):
         text += "; messages as long as the prompt's in decode move the switch down"

@@ -26,6 +26,12 @@ CHIP_B = {"array": 64, "arrays": 4, "sram_mib": 128, "hbm_gb_s": 999, "link_gb_s
 INT8 = ["dtype={weights: int8, activations: int8, kv: int8}"]  # the study's data type
 
 
+def layer_weights(model: str) -> int:
+    """Elements of the weights of one layer of the study's block."""
+    hidden, ffn, heads, _ = MODELS[model]
+    return 4 * heads * HEAD_DIM * hidden + 2 * hidden * ffn
+
+
 def chip(
     array: int = 128,
     arrays: int = 1,

@@ -6,7 +6,7 @@ simulated. Also the same counts of the real Qwen3 layer (grouped K and V, gated 
 
 import numpy as np
 from show import Line, Report, Table, Verdict, lines_figure, main, published
-from study import CORE, HEAD_DIM, MODELS, block, mapping, prefill
+from study import CORE, HEAD_DIM, MODELS, block, layer_weights, mapping, prefill
 
 from npusim.graph import batch as batches
 from npusim.graph.micro import build_gemm
@@ -57,7 +57,7 @@ def closed_form(model: str, partition: str, tokens: int) -> float:
     """Elements sent a core and layer in prefill at TP 4 (fact sheet 4.3, corrected 2-D)."""
     hidden, ffn, heads, _ = MODELS[model]
     width = heads * HEAD_DIM
-    weights = 4 * width * hidden + 2 * hidden * ffn
+    weights = layer_weights(model)
     return {
         "k": 1.5 * tokens * (3 * width + 2 * hidden + ffn),
         "mn": 0.75 * weights + 3 * tokens * width,
