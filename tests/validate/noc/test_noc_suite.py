@@ -104,7 +104,7 @@ def test_broadcast_reaches_every_core_once():
 
 def test_cases_have_names_of_their_own():
     for full in (False, True):
-        names = [c.name for c in cases.locked(full)] + [c.name for c in cases.shallow(False)]
+        names = [c.name for c in cases.locked(full)] + [c.name for c in cases.shallow(full)]
         assert len(set(names)) == len(names)
 
 
