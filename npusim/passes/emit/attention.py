@@ -14,10 +14,7 @@ from npusim.passes.emit.core_state import CoreState
 from npusim.passes.emit.kv import load_rows, store_new_rows
 from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.passes.partition import Part, shards
-from npusim.passes.tile import (
-    bits_to_bytes,
-    vector_cost,
-)
+from npusim.passes.tile import bits_to_bytes, vector_cost
 from npusim.program import COMPUTE, VECTOR_UNIT, array_unit
 from npusim.units import ceil_div
 

@@ -161,7 +161,7 @@ def _emit_run(builder: ProgramBuilder, stages: list[Stage], layers: list[int], r
     template = None
     for index, pattern in enumerate(patterns):
         if template and can_repeat(builder, template):
-            _repeat(builder, stages, template, pattern, patterns[index:], patterns[index - 1])
+            _repeat(builder, stages, template, patterns[index:], patterns[index - 1])
             return
         template = _emit_pattern(builder, stages, pattern, index)
 
@@ -185,7 +185,6 @@ def _repeat(
     builder: ProgramBuilder,
     stages: list[Stage],
     template: Template,
-    pattern: list[int],
     patterns: list[list[int]],
     source: list[int],
 ) -> None:

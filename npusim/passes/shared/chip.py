@@ -12,9 +12,9 @@ from npusim.units import GIB, KIB, PS_PER_US, ceil_div, ps_to_cycles
 
 @dataclass(frozen=True)
 class Chip:
-    """A chip of equal cores. Rates are a core's, by cycle of `khz`; `macs` and `kv_macs` the
-    multiply-adds of products with weights and with the KV cache; `hbm_gb_s` and `cache_gb_s`
-    all cores' together."""
+    """A chip of equal cores. Rates are a core's, by cycle of `khz`: `macs` and `kv_macs` the
+    multiply-adds of products with weights and with the KV cache, `vector_rate` and `sfu_rate`
+    operations, `port_bytes` what it loads. `hbm` and `cache` are all cores' together."""
 
     kernels: Kernels
     num_cores: int
@@ -67,7 +67,7 @@ class Chip:
         return self.hbm.memory.capacity_bytes - int(self.kernels.reserved_gib * GIB)
 
     def bytes_per_cycle(self, memory: MemoryInstance) -> float:
-        """Of all cores together."""
+        """Peak rate of `memory`, for all cores together, by cycle of `khz`."""
         return memory.memory.gb_s * 1e6 / self.khz
 
     def gemm_cycles(self, m: int, k: int, n: int) -> int:
@@ -76,7 +76,7 @@ class Chip:
         fraction = kernels.compute_efficiency_fraction
         if max(self.activation_bits, self.weight_bits) <= 8:
             fraction = kernels.narrow_efficiency_fraction or fraction
-        return mma_cycles(m, k, n, self.macs, self.kernels.mma, fraction)
+        return mma_cycles(m, k, n, self.macs, kernels.mma, fraction)
 
     def attention_cycles(self, m: int, k: int, n: int) -> int:
         """Of one core, for a product with K or V."""

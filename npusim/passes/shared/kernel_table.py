@@ -70,16 +70,16 @@ def _product_kernels(product: Product, chip: Chip) -> tuple[Kernel, ...]:
     found = [Kernel("", table, ("in", "weights", "out"))]
     if cut.split > 1:
         outputs = sum(product.groups) * product.n
-        read = outputs * cut.split * SUM_BITS // 8
-        written = outputs * chip.activation_bits // 8
-        found.append(_merge(chip, outputs, read, written, product.output_cached))
+        read_bytes = outputs * cut.split * SUM_BITS // 8
+        written_bytes = outputs * chip.activation_bits // 8
+        found.append(_merge(chip, outputs, read_bytes, written_bytes, product.output_cached))
     return tuple(found)
 
 
-def _merge(chip: Chip, outputs: int, read: int, written: int, cached: bool) -> Kernel:
+def _merge(chip: Chip, outputs: int, read_bytes: int, written_bytes: int, cached: bool) -> Kernel:
     pieces = ceil_div(outputs, PIECE_ELEMENTS)
-    cycles = chip.vector_cycles(read * 8 // SUM_BITS, 0)
-    tiles = row_tiles(chip, pieces, read, 0, written, cached, cycles)
+    cycles = chip.vector_cycles(read_bytes * 8 // SUM_BITS, 0)
+    tiles = row_tiles(chip, pieces, read_bytes, 0, written_bytes, cached, cycles)
     return Kernel(".merge", tile_table(tiles, chip.kernels.stages), ("in", "in", "out"))
 
 
@@ -89,9 +89,9 @@ def _attention_kernels(work: Attention, chip: Chip) -> tuple[Kernel, ...]:
     found = [Kernel("", table, ("in", "kv", "out"))]
     split = split_of(work, chip)
     if split > 1:
-        read, written = merged_bytes(work, split, chip)
-        outputs = written * 8 // chip.activation_bits
-        found.append(_merge(chip, outputs, read, written, work.activations_cached))
+        read_bytes, written_bytes = merged_bytes(work, split, chip)
+        outputs = written_bytes * 8 // chip.activation_bits
+        found.append(_merge(chip, outputs, read_bytes, written_bytes, work.activations_cached))
     return tuple(found)
 
 
@@ -99,16 +99,16 @@ def _row_kernel(group: Group, chip: Chip) -> Kernel:
     """Work by rows; new K and V, which are part of what it reads, go to memory."""
     first = group.first
     gathered = first.m * first.n if first.kind == "embedding" else 0
-    cached = sum(e for e in group.reads if is_cached(e, chip)) * chip.activation_bits // 8
-    loaded = sum(e for e in group.reads if not is_cached(e, chip)) * chip.activation_bits // 8
-    loaded += gathered * chip.weight_bits // 8
+    cached_bytes = sum(e for e in group.reads if is_cached(e, chip)) * chip.activation_bits // 8
+    loaded_bytes = sum(e for e in group.reads if not is_cached(e, chip)) * chip.activation_bits // 8
+    loaded_bytes += gathered * chip.weight_bits // 8
     rows = [op.m for op in group.ops if op.kind in BY_ROWS]
     elements = max([*group.writes, *group.reads, group.kv_write])
     pieces = max(rows) if rows else ceil_div(elements, PIECE_ELEMENTS)
     vector = sum(op.vector_ops for op in group.ops)
     special = sum(op.sfu_ops for op in group.ops)
     return _row_table(
-        chip, pieces, cached, loaded, sum(group.writes) * chip.activation_bits // 8,
+        chip, pieces, cached_bytes, loaded_bytes, sum(group.writes) * chip.activation_bits // 8,
         is_cached(max(group.writes, default=0), chip), chip.vector_cycles(vector, special),
         group.kv_write,
     )  # fmt: skip
@@ -118,9 +118,9 @@ def _row_kernel(group: Group, chip: Chip) -> Kernel:
 def _row_table(
     chip: Chip,
     pieces: int,
-    cached: int,
-    loaded: int,
-    written: int,
+    cached_bytes: int,
+    loaded_bytes: int,
+    written_bytes: int,
     out_cached: bool,
     cycles: int,
     kv_write: int,
@@ -128,15 +128,16 @@ def _row_table(
     stages, tables, bases = chip.kernels.stages, [], []
     if kv_write:
         kv_in, kv_out = (kv_write * b // 8 for b in (chip.activation_bits, chip.kv_bits))
-        from_memory = loaded >= kv_in
-        cached, loaded = max(0, cached - kv_in * (not from_memory)), loaded - kv_in * from_memory
-        written = max(0, written - kv_in // 2)  # K is turned on its way, V is not
-        reads = (0, kv_in) if from_memory else (kv_in, 0)
+        reads = (0, kv_in) if loaded_bytes >= kv_in else (kv_in, 0)  # from the cache, memory
+        cached_bytes, loaded_bytes = max(0, cached_bytes - reads[0]), loaded_bytes - reads[1]
+        written_bytes = max(0, written_bytes - kv_in // 2)  # K is turned on its way, V is not
         tiles = row_tiles(chip, ceil_div(kv_write, PIECE_ELEMENTS), *reads, kv_out, False)
         tables.append(tile_table(tiles, stages))
         bases += ["in", "in", "kv"]
-    if cached or loaded or written:
-        tiles = row_tiles(chip, pieces, cached, loaded, written, out_cached, cycles)
+    if cached_bytes or loaded_bytes or written_bytes:
+        tiles = row_tiles(
+            chip, pieces, cached_bytes, loaded_bytes, written_bytes, out_cached, cycles
+        )
         tables.append(tile_table(tiles, stages))
         bases += ["in", "in", "out"]
     return Kernel("", joined(tables), tuple(bases))

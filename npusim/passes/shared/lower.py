@@ -129,7 +129,7 @@ def _placed(layout: Layout) -> list[dict]:
 
 
 class _Emitter:
-    """Appends kernels to a Program; `ends`: the task that the next kernel waits for."""
+    """Appends kernels to a Program; `ended`: the tasks that the next kernel waits for."""
 
     def __init__(self, chip: Chip, layout: Layout, hardware: Hardware, tp: int, phase: str) -> None:
         self.chip, self.layout, self.hardware = chip, layout, hardware
@@ -158,9 +158,8 @@ class _Emitter:
     def _kernel(self, group: Group, kernel: Kernel, label: str) -> None:
         builder, first = self.builder, group.first
         op = builder.op(label, first.kind, first.layer, self.phase)
-        starts = self.chip.kernels.attention_starts if first.kind == "qk" else 1
-        if kernel.suffix:
-            starts = 1
+        attends = first.kind == "qk" and not kernel.suffix
+        starts = self.chip.kernels.attention_starts if attends else 1
         start = self._clock(op, starts * self.chip.start_cycles)
         table, begin = kernel.table, len(builder)
         bases = np.array([*(self._base(b, first) for b in kernel.bases), 0], np.int64)

@@ -50,8 +50,8 @@ def shard(ops: Sequence[Op], graph: nx.DiGraph, tp: int, ep: int) -> tuple[list[
             split.add(op.name)
         if op.kind == "moe_combine":
             split.discard(op.name)
-    for op, cut in zip(ops, found, strict=True):
-        _collective(op, cut, graph, sums)
+    for op in ops:
+        _collective(op, graph, sums)
     return found, sums
 
 
@@ -120,7 +120,7 @@ def _scaled(op: Op, share: Fraction, *names: str) -> Op:
     return replace(op, **{name: ceil(getattr(op, name) * share) for name in names})
 
 
-def _collective(op: Op, cut: Op, graph: nx.DiGraph, sums: Collectives) -> None:
+def _collective(op: Op, graph: nx.DiGraph, sums: Collectives) -> None:
     """All-reduce behind row halves, behind the sum of experts, and of embeddings; the logits of
     all chips are gathered."""
     if op.role in ("output", "down") or op.kind == "embedding":
