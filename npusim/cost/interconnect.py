@@ -93,7 +93,7 @@ class Fabric(NamedTuple):
 
 def link_collective_ps(op: str, num_bytes: int, num_chips: int, links: LinksLike) -> int:
     """Time of `op` over `num_chips` chips, in ps; 0 for a single chip or no bytes. KeyError where
-    no protocol of `links` has the op."""
+    no protocol of `links` has the op at that size."""
     if num_chips < 2 or num_bytes < 1:
         return 0
     row = links.protocols[link_protocol(op, num_bytes, num_chips, links)]
@@ -101,7 +101,7 @@ def link_collective_ps(op: str, num_bytes: int, num_chips: int, links: LinksLike
 
 
 def link_protocol(op: str, num_bytes: int, num_chips: int, links: LinksLike) -> str:
-    """Name of the protocol that `op` takes."""
+    """Name of the protocol that `op` takes. KeyError where no protocol of `links` has the op."""
     rows = {
         name: row
         for name, row in links.protocols.items()
@@ -141,7 +141,7 @@ def protocol_ps(
 
 
 def link_load(op: str, algorithm: str, num_bytes: int, fabric: Fabric) -> Load:
-    """What `op` by `algorithm` asks of each chip."""
+    """What `op` by `algorithm` asks of each chip; KeyError where `algorithm` has no such op."""
     load = LOADS[algorithm][op](num_bytes, fabric)
     return load._replace(link_bytes=load.link_bytes * fabric.one_in)
 

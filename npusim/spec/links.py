@@ -4,7 +4,7 @@
 """
 
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
@@ -13,14 +13,7 @@ from npusim.spec.base import BandwidthGbS, Name, NotNegative, Spec, at
 LinkOp = Literal[
     "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "point_to_point"
 ]
-ALL_OPS: tuple[LinkOp, ...] = (
-    "all_reduce",
-    "all_gather",
-    "reduce_scatter",
-    "all_to_all",
-    "broadcast",
-    "point_to_point",
-)
+ALL_OPS: tuple[LinkOp, ...] = get_args(LinkOp)
 Size = Annotated[StrictInt, Field(ge=1, le=4096)]
 # algorithm → ops that it has
 ALGORITHM_OPS: dict[str, tuple[LinkOp, ...]] = {

@@ -27,6 +27,7 @@ CoreList = Annotated[
 ]
 
 
+# times that may be left out → the time that then holds for them
 KIN = {"t_rcd_wr": "t_rcd", "t_rrd_l": "t_rrd", "t_wtr_l": "t_wtr"}
 
 
