@@ -63,7 +63,7 @@ def build(w: Wiring, t: Tasks, span_room: int = 0) -> Arena:
     _fill_cores(view("cores"), w, base)
     _fill_memories(view("memories"), w, base)
     view("route")[:, 0] = base["links"] + w.route.reshape(-1).astype(np.int64) * at.L_SIZE
-    _fill_tasks(view("tasks"), w, t, base)
+    _fill_tasks(view("tasks"), t, base)
     view("successors")[:, 0] = base["tasks"] + t.dependents.astype(np.int64) * at.T_SIZE
     view("queue_tasks")[:, 0] = base["tasks"] + t.queue_tasks.astype(np.int64) * at.T_SIZE
     _fill_queues(view("queues"), w, t, base)
@@ -234,7 +234,7 @@ def _fill_memories(memories, w: Wiring, base) -> None:
     memories[:, at.M_INTERLEAVE] = w.memory_interleave
 
 
-def _fill_tasks(tasks, w: Wiring, t: Tasks, base) -> None:
+def _fill_tasks(tasks, t: Tasks, base) -> None:
     columns = {
         at.T_KIND: t.kind, at.T_CORE: _offsets(base["cores"], t.core, at.C_SIZE),
         at.T_QUEUE: _offsets(base["queues"], t.queue, at.Q_SIZE), at.T_TICKS: t.ticks,

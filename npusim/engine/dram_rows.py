@@ -231,14 +231,20 @@ def _serve_run(A, channel, address, stop, direction, now):
         _moved(A, channel, bank, end, direction)
     if of_second > 0:
         _moved(A, channel, bank + at.B_SIZE, end, direction)
-    misses = min(opened, last - first)
-    A[channel + at.K_MISSES] += misses
-    A[channel + at.K_HITS] += last - first - misses
-    A[channel + at.K_BUSY] += free - start
+    _count_run(A, channel, last - first, opened, free - start)
     A[channel + at.K_BUS_FREE] = free
     A[channel + at.K_DATA_END] = max(A[channel + at.K_DATA_END], end)
     A[channel + at.K_DIRECTION] = direction
     return start, end, stop
+
+
+@kernel
+def _count_run(A, channel, bursts, opened, busy_ps):
+    """Adds a run of `bursts`, of which the first of each row `opened` was a miss, to the totals."""
+    misses = min(opened, bursts)
+    A[channel + at.K_MISSES] += misses
+    A[channel + at.K_HITS] += bursts - misses
+    A[channel + at.K_BUSY] += busy_ps
 
 
 @kernel
