@@ -30,9 +30,9 @@ NIU_CYCLES = 5  # ISA: NIU to router, router to NIU
 SERVE_CYCLES = (
     50  # NPE: a read of the own tile takes 70 cycles, 4 x 5 of them to and from the router
 )
-LINK_BYTES = 30.0  # a cycle; NPE (ISA: a flit of 32 bytes, headers included)
-TENSIX_BYTES = 28.1  # a cycle, in and out; NPE
-DRAM_BYTES = 23.2  # a cycle, out; NPE (ISA: 24 at the most, 22.3 measured)
+LINK_BYTES_PER_CYCLE = 30.0  # NPE (ISA: a flit of 32 bytes, headers included)
+TENSIX_BYTES_PER_CYCLE = 28.1  # in and out; NPE
+DRAM_BYTES_PER_CYCLE = 23.2  # out; NPE (ISA: 24 at the most, 22.3 measured)
 RESPONSE_VCS = 4  # ISA: of 16
 VC_BYTES = 32 + 480  # ISA: of its own, and what it may take of the shared buffer
 VCS_OF_A_PACKET = 2  # ISA: the buddy bit; the other two are beyond the dateline
@@ -77,13 +77,13 @@ def build_links() -> Net:
     for noc in range(2):
         for tile in range(NUM_TILES):
             place, name = niu(noc, tile), f"NoC {noc} {tile % COLUMNS},{tile // COLUMNS}"
-            out = DRAM_BYTES if tile in DRAM_TILES else TENSIX_BYTES
+            out = DRAM_BYTES_PER_CYCLE if tile in DRAM_TILES else TENSIX_BYTES_PER_CYCLE
             ticks = NIU_CYCLES * TICKS_PER_CYCLE
             net.inject[RESPONSE_NETWORK, place] = net.add(
                 RESPONSE_NETWORK, _units(out), ticks, f"{name} in", router=place
             )
             net.eject[RESPONSE_NETWORK, place] = net.add(
-                RESPONSE_NETWORK, _units(TENSIX_BYTES), ticks, f"{name} out", node=place
+                RESPONSE_NETWORK, _units(TENSIX_BYTES_PER_CYCLE), ticks, f"{name} out", node=place
             )
         _add_rings(net, noc)
     return net
@@ -96,7 +96,7 @@ def _add_rings(net: Net, noc: int) -> None:
             there = (row + down) % ROWS * COLUMNS + (column + right) % COLUMNS
             net.step[RESPONSE_NETWORK, niu(noc, tile), side] = net.add(
                 RESPONSE_NETWORK,
-                _units(LINK_BYTES),
+                _units(LINK_BYTES_PER_CYCLE),
                 HOP_CYCLES * TICKS_PER_CYCLE,
                 f"NoC {noc} {column},{row} {side}",
                 router=niu(noc, there),

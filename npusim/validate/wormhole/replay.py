@@ -39,7 +39,7 @@ def alone_cycles(trace: Trace) -> float:
     ends = zip(trace.noc.tolist(), trace.source.tolist(), trace.reader.tolist(), strict=True)
     hops = np.array([chip.num_hops(noc, source, reader) for noc, source, reader in ends])
     is_dram = np.isin(trace.source, sorted(chip.DRAM_TILES))
-    rate = np.where(is_dram, chip.DRAM_BYTES, chip.TENSIX_BYTES)
+    rate = np.where(is_dram, chip.DRAM_BYTES_PER_CYCLE, chip.TENSIX_BYTES_PER_CYCLE)
     way = 2 * chip.NIU_CYCLES + hops * chip.HOP_CYCLES
     return float((arrival_cycles(trace) + way + trace.bytes / rate).max())
 

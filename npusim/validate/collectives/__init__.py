@@ -1,0 +1,1 @@
+"""Collectives on a chip and between chips against closed forms, ASTRA-sim and A100."""

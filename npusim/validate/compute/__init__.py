@@ -1,0 +1,1 @@
+"""The systolic array's closed forms against registers, SCALE-Sim and ONNXim."""

@@ -1,0 +1,1 @@
+"""Kernels, iterations and whole runs of LLMs against measurements on real chips."""

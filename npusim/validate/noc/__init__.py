@@ -1,0 +1,1 @@
+"""The packet-level NoC against a flit-level wormhole simulator."""
