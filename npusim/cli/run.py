@@ -1,6 +1,5 @@
 """`npusim run`: scenario and options → a simulation, its summary and the files asked for."""
 
-import os
 import sys
 import tempfile
 import time
@@ -120,8 +119,11 @@ def _check_writable(folder: Path, option: str) -> None:
     existing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
     if not existing.is_dir():
         raise SpecError(f"'{existing}' is a file, not a folder", option)
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise SpecError(f"no permission to write in '{existing}'", option)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise SpecError(f"cannot write in '{existing}': {error.strerror}", option) from None
 
 
 def _simulate(setup: Any, record_spans: bool, both: bool) -> tuple[Any, dict]:

@@ -36,6 +36,7 @@ BAD = {
     "more stages than layers": ((*RUN, "--set", "parallel.pp=4", "--set", "parallel.tp=1"), "4"),
     "more cores than the chip has": ((*RUN, "--set", "parallel.tp=5"), "5"),
     "phase without its length": ((*RUN, "--set", "workload.phase=decode"), "decode"),
+    "out is where nothing can be made": ((*RUN, "--out", "/proc/x/y"), "--out: cannot write"),
     "out is a file": ((*RUN, "--out", "chip.yaml"), "--out"),
     "out is below a file": ((*RUN, "--out", "chip.yaml/x"), "--out"),
     "trace is a folder": ((*RUN, "--trace", "sub.json"), "--trace"),

@@ -9,7 +9,8 @@ from npusim.validate.measured.steps import StepTimes
 
 UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
-# Requests of a run of TensorRT-LLM's perf-overview.md, by (input, output) tokens.
+# Requests of a run of TensorRT-LLM's perf-overview.md, by (input, output) tokens; other lengths
+# have OTHER_REQUESTS there.
 REQUESTS = {
     (128, 128): 30_000,
     (128, 4096): 1_500,
@@ -19,7 +20,7 @@ REQUESTS = {
     (20000, 2000): 1_000,
 }
 OTHER_REQUESTS = 3_000
-ROUNDS = 10  # requests a user sends in a closed loop
+ROUNDS = 10  # Assumes so many requests a user in NIM's closed loop, which does not state them
 LARGEST_BATCH = 128  # of CENT's baseline
 
 
