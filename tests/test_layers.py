@@ -9,13 +9,14 @@ import pytest
 import npusim
 
 PACKAGE = Path(npusim.__file__).parent
-FOUNDATION = {"units", "errors", "program", "trace"}
+FOUNDATION = {"units", "errors", "program", "trace", "serve_trace"}
 # layer: (layers it may import, third-party packages it may import)
 TABLE = {
     "units": (set(), set()),
     "errors": (set(), set()),
     "program": (set(), {"numpy"}),
     "trace": ({"program"}, {"numpy"}),
+    "serve_trace": (set(), {"numpy"}),
     "engine": ({"units"}, {"simpy", "numpy", "numba"}),
     "cost": ({"units"}, {"numpy", "numba"}),
     "spec": ({"units", "errors"}, {"pydantic", "pydantic_core", "ruamel"}),
@@ -24,8 +25,12 @@ TABLE = {
     "machine": (FOUNDATION | {"engine", "cost", "spec"}, {"simpy", "numpy"}),
     "simulate": ({"graph", "passes", "machine", "trace", "spec", "errors"}, set()),
     "report": (
-        {"trace", "spec", "cost", "units", "errors"},
+        {"trace", "serve_trace", "spec", "cost", "units", "errors"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},
+    ),
+    "serving": (
+        FOUNDATION | {"simulate", "passes", "machine", "graph", "spec"},
+        {"simpy", "numpy"},
     ),
     # above all of them: an oracle drives the piece that it is held against, alone
     "validate": (

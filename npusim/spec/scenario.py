@@ -1,21 +1,19 @@
 """Scenario YAML → `Scenario`: which chip, which model, which workload, mapped how."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from npusim.spec.base import DTYPE_BITS, CoreRef, Dtype, Spec, at
+from npusim.spec.parallel import Parallel
+from npusim.spec.serving import Serving
+from npusim.spec.traffic import Traffic
 
 Tokens = Annotated[StrictInt, Field(ge=1, le=100_000_000)]
 Bytes = Annotated[StrictInt, Field(ge=1, le=1 << 44)]
 # Every packet is simulated: more than 16 GiB is a slip of the unit that would run for minutes.
 MessageBytes = Annotated[StrictInt, Field(ge=1, le=1 << 34)]
 Dim = Annotated[StrictInt, Field(ge=1, le=1 << 24)]
-Degree = Annotated[StrictInt, Field(ge=1, le=4096)]
-# A file may say auto, which load_scenario() replaces.
-TensorDegree = Annotated[
-    Degree, BeforeValidator(lambda tp: tp, json_schema_input_type=Degree | Literal["auto"])
-]
 
 
 class Dtypes(Spec):
@@ -138,27 +136,21 @@ class MemoryWorkload(Spec):
         return self
 
 
+class ServeWorkload(Spec):
+    """A stream of requests: `traffic` and `serving` of the scenario say which and how."""
+
+    kind: Literal["serve"] = "serve"
+
+
 Workload = Annotated[
-    LlmWorkload | GemmWorkload | TransferWorkload | CollectiveWorkload | MemoryWorkload,
+    LlmWorkload
+    | ServeWorkload
+    | GemmWorkload
+    | TransferWorkload
+    | CollectiveWorkload
+    | MemoryWorkload,
     Field(discriminator="kind"),
 ]
-
-
-class Parallel(Spec):
-    """How the work is divided. `tp` may be auto: all cores that the chip has for each replica and
-    stage, or one chip of the GPU kind. `grid` [rows, columns] of partition mnk, default the
-    squarest. `micro_batches` splits a prefill for the pipeline stages. `mla`: absorbed or not,
-    auto = absorbed in decode."""
-
-    tp: TensorDegree = 1
-    pp: Degree = 1
-    dp: Degree = 1
-    ep: Degree = 1
-    partition: str = "auto"  # a row of passes.partition.PARTITIONS
-    collective: str = "auto"  # a row of passes.collective.ALGORITHMS
-    grid: tuple[Degree, Degree] | None = None
-    micro_batches: Degree = 1
-    mla: Literal["auto", "absorbed", "expanded"] = "auto"
 
 
 class Fidelity(Spec):
@@ -175,8 +167,9 @@ class Fidelity(Spec):
 
 
 class Scenario(Spec):
-    """One run: what `npusim run` reads. `hw_overrides` and `model_overrides` replace keys of the
-    chip's file and of the HF config: `{noc.clock_mhz: 1000}` or nested."""
+    """One run: what `npusim run` reads, or `npusim serve` when it has `traffic` instead of a
+    `workload`; `serving` then says how requests are served. `hw_overrides` and `model_overrides`
+    replace keys of the chip's file and of the HF config: `{noc.clock_mhz: 1000}` or nested."""
 
     hw: str = "npu_large_core"
     model: str | None = None
@@ -184,6 +177,8 @@ class Scenario(Spec):
     model_overrides: dict[str, object] = {}
     dtype: Dtypes = Dtypes()
     workload: Workload
+    traffic: Traffic | None = None
+    serving: Serving = Serving()
     parallel: Parallel = Parallel()
     placement: str = "auto"  # a row of passes.place.PLACEMENTS
     fidelity: Fidelity = Fidelity()
@@ -191,8 +186,25 @@ class Scenario(Spec):
     reuse: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _traffic_is_served(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("traffic") is not None and "workload" not in data:
+            return {**data, "workload": {"kind": "serve"}}
+        return data
+
+    @model_validator(mode="after")
+    def _serving_needs_traffic(self) -> Self:
+        serves = self.workload.kind == "serve"
+        if serves and self.traffic is None:
+            raise at(("traffic",), "is missing; workload kind serve needs it")
+        if not serves and self.traffic is not None:
+            raise at(("traffic",), f"does not go with workload kind {self.workload.kind}")
+        return self
+
     @model_validator(mode="after")
     def _llm_needs_model(self) -> Self:
-        if self.workload.kind == "llm" and self.model is None:
-            raise at(("model",), "is missing; workload kind llm needs it")
+        needed = self.workload.kind in ("llm", "serve") and self.serving.iteration != "table"
+        if needed and self.model is None:
+            raise at(("model",), f"is missing; workload kind {self.workload.kind} needs it")
         return self
