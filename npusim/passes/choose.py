@@ -10,6 +10,7 @@ from npusim.passes.cut.graph import cut_graph
 from npusim.passes.estimate import Chip, Estimate, chip_of, estimate
 from npusim.passes.partition import PARTITIONS, Part, Scheme, scheme_of
 from npusim.passes.place import place_with_note
+from npusim.passes.share import WHOLE, Share
 from npusim.passes.tile import bits_to_bytes
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Dtypes, Parallel
@@ -37,14 +38,19 @@ class Choice:
 
 
 def choose(
-    graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, placement: str, dtypes: Dtypes
+    graph: nx.DiGraph,
+    hardware: Hardware,
+    parallel: Parallel,
+    placement: str,
+    dtypes: Dtypes,
+    share: Share = WHOLE,
 ) -> tuple[Choice, list[str]]:
-    """The mapping to use and sentences on what was chosen.
+    """The mapping to use, on cores of the share, and sentences on what was chosen.
 
     Raises SpecError for an unknown partition or placement, or when `auto` finds none that can be
     used; CapacityError when those that can be used do not fit.
     """
-    placements = _placements(hardware, parallel, placement)
+    placements = _placements(hardware, parallel, placement, share.cores)
     schemes = _schemes(parallel)
     if len(schemes) * len(placements) == 1:
         name, (groups, note) = next(iter(placements.items()))
@@ -57,12 +63,12 @@ def choose(
 
 
 def _placements(
-    hardware: Hardware, parallel: Parallel, placement: str
+    hardware: Hardware, parallel: Parallel, placement: str, cores: tuple[int, ...] | None
 ) -> dict[str, tuple[Groups, str]]:
     grids = parallel.partition in ("auto", "mnk") and parallel.tp > 3
     tried = PLACEMENTS_TRIED if placement == "auto" and grids else (placement,)
     tp, pp, dp = parallel.tp, parallel.pp, parallel.dp
-    return {name: place_with_note(name, hardware, tp, pp, dp) for name in tried}
+    return {name: place_with_note(name, hardware, tp, pp, dp, cores=cores) for name in tried}
 
 
 def _schemes(parallel: Parallel) -> list[Scheme]:

@@ -7,6 +7,7 @@ sixteenth for KV blocks, the rest for activations (residual, input and output of
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,13 @@ from npusim.passes.tile import Buffers, CoreCost, bits_to_bytes
 from npusim.units import ceil_div
 
 LIVE_TENSORS = 3
+
+
+class Streams(NamedTuple):
+    """What comes from memory piece by piece, and so needs buffers."""
+
+    weights: bool
+    kv: bool
 
 
 @dataclass(frozen=True)
@@ -92,22 +100,31 @@ class Limits:
 
 
 def limits(
-    works: Sequence[StageWork], rank: int, cost: CoreCost, capacity_bytes: int, streamed: bool
+    works: Sequence[StageWork],
+    rank: int,
+    cost: CoreCost,
+    capacity_bytes: int,
+    streams: Streams,
+    fixed_bytes: int = 0,
 ) -> Limits:
-    """`streamed`: weights and KV come from memory, so that they need buffers. Assumes that norm
-    weights cost no loads: those of two layers are part of the buffers."""
+    """`fixed_bytes`: the buffers of every iteration, which hold this one's unless it cannot do with
+    so little; 0: what this iteration needs. Assumes that norm weights cost no loads: those of two
+    layers are part of the buffers."""
     scheme = works[0].scheme
-    weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streamed else 0
-    kv_window = _kv_window(works, rank, cost, capacity_bytes // 16) if streamed else 0
+    weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streams.weights else 0
+    kv_window = _kv_window(works, rank, cost, capacity_bytes // 16) if streams.kv else 0
     windows = windows_bytes(weight_window, kv_window, scheme) + 2 * _norm_bytes(works[0], cost)
     live, largest = _activations(works, rank, cost)
-    kept, limit = activation_room(live, capacity_bytes, windows)
+    if fixed_bytes:
+        kept, limit = _fixed_room(live, fixed_bytes - windows)
+    else:
+        kept, limit = activation_room(live, capacity_bytes, windows)
     least = ceil_div(live, max(_tokens(work) for work in works))  # all but a token streams
     return Limits(
         weight_window or capacity_bytes // 4,
         kv_window or capacity_bytes // 16,
         limit,
-        max(kept, least) + windows,
+        max(max(kept, least) + windows, fixed_bytes),
         2 * largest if largest > limit else 0,
     )
 
@@ -126,6 +143,12 @@ def activation_room(live: int, capacity_bytes: int, windows: int) -> tuple[int, 
         return live, left
     bound = min(left, capacity_bytes * 5 // 8)
     return bound, bound // LIVE_TENSORS
+
+
+def _fixed_room(live: int, room: int) -> tuple[int, int]:
+    """As activation_room(), in buffers that have a size: `room` is left beside the windows."""
+    left = max(0, room)
+    return (live, left) if live <= left else (left, left // LIVE_TENSORS)
 
 
 def _tokens(work: StageWork) -> int:

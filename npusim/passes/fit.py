@@ -4,6 +4,7 @@ import networkx as nx
 
 from npusim.graph.ir import Op, ops_in_order
 from npusim.passes.kv_cache import cache_shape
+from npusim.passes.share import WHOLE, Share
 from npusim.passes.tile import bits_to_bytes
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import DTYPE_BITS, Dtypes, Parallel
@@ -23,7 +24,13 @@ def held_bytes(graph: nx.DiGraph, dtypes: Dtypes) -> int:
     return bits_to_bytes(weights, DTYPE_BITS[dtypes.weights]) + kv
 
 
-def fit_hint(graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, dtypes: Dtypes) -> str:
+def fit_hint(
+    graph: nx.DiGraph,
+    hardware: Hardware,
+    parallel: Parallel,
+    dtypes: Dtypes,
+    share: Share = WHOLE,
+) -> str:
     """The least tp x pp whose memories hold it all, as the end of an error text; empty where the
     mapping has that many cores.
 
@@ -34,7 +41,8 @@ def fit_hint(graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, dtypes: 
     if not per_core:
         return ""
     needed = ceil_div(held_bytes(graph, dtypes), per_core)
-    available = hardware.mesh.num_cores // parallel.dp
+    num_cores = hardware.mesh.num_cores if share.cores is None else len(share.cores)
+    available = num_cores // parallel.dp
     if needed > available:
         return f"; it takes {needed} such cores, there are {available}"
     if needed > parallel.tp * parallel.pp:

@@ -7,9 +7,9 @@ import networkx as nx
 
 from npusim.errors import CapacityError, SpecError
 from npusim.graph.ir import Op, ops_in_order
-from npusim.passes.choose import choose
+from npusim.passes.choose import Choice, choose
 from npusim.passes.cut.graph import check_parts, cut_graph
-from npusim.passes.demand import Limits, StageWork, core_demand, limits
+from npusim.passes.demand import Limits, StageWork, Streams, core_demand, limits
 from npusim.passes.emit.stages import emit_program
 from npusim.passes.fit import fit_hint
 from npusim.passes.kv_cache import CacheShape, cache_shape
@@ -17,37 +17,69 @@ from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
 from npusim.passes.plan import MemoryMap, MemoryPlan, Region, plan_memory
 from npusim.passes.planned import Mapped, Planned
+from npusim.passes.share import WHOLE, Share
 from npusim.passes.split import micro_batches, replicas
 from npusim.passes.stage import assign_stages
 from npusim.passes.tile import core_cost
 from npusim.program import Program, check
-from npusim.spec.hardware import Hardware
+from npusim.spec.hardware import Hardware, Scratchpad
 from npusim.spec.scenario import Dtypes, Parallel
 from npusim.units import format_bytes
 
 
 def lower(
-    graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, placement: str, dtypes: Dtypes
+    graph: nx.DiGraph,
+    hardware: Hardware,
+    parallel: Parallel,
+    placement: str,
+    dtypes: Dtypes,
+    share: Share = WHOLE,
 ) -> Program:
-    """The task streams of one iteration.
+    """The task streams of one iteration on a share of the chip.
 
     Raises SpecError when the mapping cannot be used for this graph or chip, CapacityError when the
     iteration does not fit the chip.
     """
     try:
-        return _lower(graph, hardware, parallel, placement, dtypes)
+        mapped, choice_notes = map_graph(graph, hardware, parallel, placement, dtypes, share)[::2]
+        return _lower(mapped, choice_notes, hardware, parallel, dtypes, share)
     except CapacityError as error:
-        hint = fit_hint(graph, hardware, parallel, dtypes)
+        hint = fit_hint(graph, hardware, parallel, dtypes, share)
         raise CapacityError(f"{error}{hint}") from None
 
 
 def _lower(
-    graph: nx.DiGraph, hardware: Hardware, parallel: Parallel, placement: str, dtypes: Dtypes
+    mapped: Mapped,
+    notes: list[str],
+    hardware: Hardware,
+    parallel: Parallel,
+    dtypes: Dtypes,
+    share: Share,
 ) -> Program:
+    planned = plan(mapped, hardware, share)
+    program = emit_program(mapped, planned, hardware, parallel, dtypes)
+    program.notes[:0] = notes
+    program.notes += notes_of(mapped, planned)
+    check(program)
+    return program
+
+
+def map_graph(
+    graph: nx.DiGraph,
+    hardware: Hardware,
+    parallel: Parallel,
+    placement: str,
+    dtypes: Dtypes,
+    share: Share = WHOLE,
+) -> tuple[Mapped, Choice, list[str]]:
+    """The work of every group of cores, the mapping that was chosen, and sentences on why.
+
+    Raises as choose().
+    """
     whole = replicas(graph, parallel.dp)
     batches = [micro_batches(g, parallel.micro_batches) for g in whole]
     stages = stages_of(graph, parallel.pp)
-    choice, notes = choose(batches[0][0], hardware, parallel, placement, dtypes)
+    choice, notes = choose(batches[0][0], hardware, parallel, placement, dtypes, share)
     scheme = choice.scheme
     works = [[partition(batch, scheme, stages) for batch in replica] for replica in batches]
     everything = [
@@ -58,12 +90,7 @@ def _lower(
         [_by_stage(replica) for replica in works], everything, batches, choice.groups, scheme,
         {core: core_cost(spec, dtypes) for core, spec in enumerate(hardware.cores())},
     )  # fmt: skip
-    planned = plan(mapped, hardware)
-    program = emit_program(mapped, planned, hardware, parallel, dtypes)
-    program.notes[:0] = notes
-    program.notes += notes_of(mapped, planned)
-    check(program)
-    return program
+    return mapped, choice, notes
 
 
 def stages_of(graph: nx.DiGraph, pp: int) -> list[range]:
@@ -120,13 +147,18 @@ def _by_stage(works: list[list[StageWork]]) -> list[list[StageWork]]:
     return [list(stage) for stage in zip(*works, strict=True)]
 
 
-def plan(mapped: Mapped, hardware: Hardware) -> Planned:
+def plan(
+    mapped: Mapped, hardware: Hardware, share: Share = WHOLE, with_kv: bool = True
+) -> Planned:
     """Where weights and KV lie. First as if all of it fitted the scratchpads, which then need no
-    buffers for what streams; when it does not, with buffers."""
+    buffers for what streams; when it does not, with buffers. With a fixed room for KV those for KV
+    are there in any case, so that only weights decide. `with_kv` false: no place for the KV."""
+    fixed = share.kv_room_bytes is not None
     streamed = _must_stream(mapped, hardware)
-    planned = _plan(mapped, hardware, streamed)
-    if not streamed and any(c.weights or c.kv for c in planned.plan.cores.values()):
-        planned = _plan(mapped, hardware, streamed=True)
+    planned = _plan(mapped, hardware, Streams(streamed, streamed or fixed), share, with_kv)
+    spilled = planned.plan.cores.values()
+    if not streamed and any(core.weights or (core.kv and not fixed) for core in spilled):
+        planned = _plan(mapped, hardware, Streams(True, True), share, with_kv)
     cores = {core for replica in mapped.groups for stage in replica for core in stage}
     assert set(planned.plan.cores) == cores
     return planned
@@ -143,7 +175,9 @@ def _must_stream(mapped: Mapped, hardware: Hardware) -> bool:
     return False
 
 
-def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
+def _plan(
+    mapped: Mapped, hardware: Hardware, streams: Streams, share: Share, with_kv: bool
+) -> Planned:
     reach: dict[int, int] = {}
     for instance in hardware.memory_instances():
         for core in instance.cores:
@@ -153,16 +187,21 @@ def _plan(mapped: Mapped, hardware: Hardware, streamed: bool) -> Planned:
         for works, work, cores in zip(replica, whole, stages, strict=True):
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
-                scratchpad = specs[core].scratchpad
-                capacity = scratchpad.capacity_bytes // scratchpad.block_bytes
-                capacity *= scratchpad.block_bytes
-                bounds[core] = limits(works, rank, cost, capacity, streamed)
-                demands[core] = core_demand(work, rank, cost, bounds[core], core in reach)
+                capacity = _room_bytes(specs[core].scratchpad, share)
+                bounds[core] = limits(works, rank, cost, capacity, streams, share.buffers_bytes)
+                demand = core_demand(work, rank, cost, bounds[core], core in reach)
+                demands[core] = demand if with_kv else replace(demand, kv_layers=())
                 pinned[core] = work.pinned_bytes(rank, cost) if core in reach else []
-    placed = plan_memory(hardware, demands)
+    placed = plan_memory(hardware, demands, share)
     return Planned(
         _with_pinned(placed, pinned, reach), bounds, _spill_regions(placed.memory, bounds, reach)
     )
+
+
+def _room_bytes(scratchpad: Scratchpad, share: Share) -> int:
+    """Whole blocks of a scratchpad that are not for KV in any case."""
+    block = scratchpad.block_bytes
+    return (scratchpad.capacity_bytes // block - (share.kv_room_bytes or 0) // block) * block
 
 
 def _with_pinned(

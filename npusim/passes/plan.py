@@ -6,9 +6,10 @@ no room lies in the core's memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from npusim.errors import CapacityError
+from npusim.passes.share import WHOLE, Share
 from npusim.spec.hardware import Hardware, MemoryInstance
 from npusim.units import ceil_div, format_bytes
 
@@ -57,13 +58,17 @@ class CorePlan:
 
 @dataclass
 class MemoryMap:
-    """Hands out disjoint address ranges of the memory instances, each from 0 upwards."""
+    """Hands out disjoint address ranges of the memory instances, each from its base upwards: that
+    in `base`, (memory id, first free byte), else 0."""
 
     instances: Sequence[MemoryInstance]
-    used_bytes: list[int] = field(default_factory=list)
+    base: InitVar[Iterable[tuple[int, int]]] = ()
+    used_bytes: list[int] = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, base: Iterable[tuple[int, int]]) -> None:
         self.used_bytes = [0] * len(self.instances)
+        for memory_id, first in base:
+            self._use(memory_id, first)
 
     def fits(self, memory_id: int, num_bytes: int) -> bool:
         memory = self.instances[memory_id].memory
@@ -83,11 +88,12 @@ class MemoryMap:
                 "use a smaller batch or context, or raise capacity_gib"
             )
         # The end is rounded up, and may stand above the capacity when nothing more is asked for.
-        end = address + num_bytes
-        self.used_bytes[memory_id] = (
-            ceil_div(end, memory.interleave_bytes) * memory.interleave_bytes
-        )
+        self._use(memory_id, address + num_bytes)
         return address
+
+    def _use(self, memory_id: int, end: int) -> None:
+        stripe = self.instances[memory_id].memory.interleave_bytes
+        self.used_bytes[memory_id] = ceil_div(end, stripe) * stripe
 
 
 @dataclass(frozen=True)
@@ -113,14 +119,16 @@ class _Split:
         return self.kv_bytes + sum(size for _, size in self.spilled)
 
 
-def plan_memory(hardware: Hardware, demands: Mapping[int, CoreDemand]) -> MemoryPlan:
-    """Plans of the cores in `demands` (core id → demand).
+def plan_memory(
+    hardware: Hardware, demands: Mapping[int, CoreDemand], share: Share = WHOLE
+) -> MemoryPlan:
+    """Plans of the cores in `demands` (core id → demand), above what others hold in memory.
 
-    Raises CapacityError when a core's buffers exceed its scratchpad, or what spills exceeds the
-    memories that the cores can reach.
+    Raises CapacityError when a core's buffers (and a fixed room for KV) exceed its scratchpad, or
+    what spills exceeds the memories that the cores can reach.
     """
-    splits = {core_id: _fill_scratchpad(hardware, core_id, d) for core_id, d in demands.items()}
-    memory = MemoryMap(hardware.memory_instances())
+    splits = {c: _fill_scratchpad(hardware, c, demand, share) for c, demand in demands.items()}
+    memory = MemoryMap(hardware.memory_instances(), share.memory_base)
     reach = _reachable(memory.instances)
     plans = {}
     for core_id, split in splits.items():
@@ -139,7 +147,9 @@ def plan_memory(hardware: Hardware, demands: Mapping[int, CoreDemand]) -> Memory
 _KV = "\0kv"  # cannot be a tensor's name
 
 
-def _fill_scratchpad(hardware: Hardware, core_id: int, demand: CoreDemand) -> _Split:
+def _fill_scratchpad(
+    hardware: Hardware, core_id: int, demand: CoreDemand, share: Share
+) -> _Split:
     """Buffers, then KV blocks, then every weight tensor that still fits, in the order given."""
     scratchpad = hardware.core(core_id).scratchpad
     block = scratchpad.block_bytes
@@ -151,8 +161,14 @@ def _fill_scratchpad(hardware: Hardware, core_id: int, demand: CoreDemand) -> _S
             f"it has {format_bytes(num_blocks * block)}; use smaller tiles, a higher tp, fewer "
             "tokens an iteration, or raise scratchpad.capacity_mib"
         )
-    sram_kv = _resident_kv(demand, free, block)
-    free -= sum(ceil_div(size, block) for size in sram_kv)
+    if share.kv_room_bytes is None:
+        sram_kv = _resident_kv(demand, free, block, share.kv_resident_fraction)
+        free -= sum(ceil_div(size, block) for size in sram_kv)
+    else:
+        room = share.kv_room_bytes // block
+        free -= room
+        _check_room(core_id, demand, room * block, num_blocks * block, free)
+        sram_kv = _resident_kv(demand, room, block, share.kv_resident_fraction)
     resident, spilled = [], []
     for name, size in demand.weights:
         if ceil_div(size, block) <= free:
@@ -165,15 +181,28 @@ def _fill_scratchpad(hardware: Hardware, core_id: int, demand: CoreDemand) -> _S
     return _Split(tuple(resident), tuple(spilled), sram_kv, left, peak)
 
 
-def _resident_kv(demand: CoreDemand, free_blocks: int, block: int) -> tuple[int, ...]:
+def _check_room(core_id: int, demand: CoreDemand, room: int, capacity: int, free: int) -> None:
+    if free < 0:
+        raise CapacityError(
+            f"core {core_id}: buffers of {format_bytes(demand.buffers_bytes)} and KV room of "
+            f"{format_bytes(room)} exceed the scratchpad of {format_bytes(capacity)}; use less "
+            "room for KV, fewer tokens an iteration, or raise scratchpad.capacity_mib"
+        )
+
+
+def _resident_kv(
+    demand: CoreDemand, free_blocks: int, block: int, fraction: float
+) -> tuple[int, ...]:
     """Bytes of each layer's cache that stay: all, or whole blocks in proportion to its size, so
-    that equal layers stay equal."""
+    that equal layers stay equal; no more than `fraction` of each."""
     sizes = demand.kv_layers
     needed = sum(ceil_div(size, block) for size in sizes)
-    if needed <= free_blocks:
+    if needed <= free_blocks and fraction >= 1:
         return sizes
-    room, total = free_blocks * block, sum(sizes)
-    return tuple(min(size, size * room // total) // block * block for size in sizes)
+    room, total = free_blocks * block, max(1, sum(sizes))
+    return tuple(
+        min(int(size * fraction), size * room // total) // block * block for size in sizes
+    )
 
 
 def _reachable(instances: Iterable[MemoryInstance]) -> dict[int, list[int]]:

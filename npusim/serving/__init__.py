@@ -1,1 +1,1 @@
-"""Traffic and a setup → a ServeRun: requests through instances, batch by batch, in simulated time."""
+"""Traffic and a setup → a ServeRun: requests through instances, iteration by iteration."""

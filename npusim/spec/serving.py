@@ -82,8 +82,8 @@ class Buckets(Spec):
 class Instance(Spec):
     """`count` equal instances of the model. Each has `parallel` (default: the scenario's) on
     `cores` (default: tp x pp cores that `serving.placement` gives it; a list is for a count of 1)
-    of `chip`. `both` prefills and decodes; a `prefill` instance hands requests over to a `decode` one.
-    What is not given is as in `serving`."""
+    of `chip`. `both` prefills and decodes; a `prefill` instance hands its requests over to a
+    `decode` one. What is not given is as in `serving`."""
 
     role: Role = "both"
     count: Count = 1

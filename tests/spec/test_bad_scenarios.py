@@ -7,7 +7,7 @@ from npusim.spec.load import bundled, load_model, load_scenario, resolve
 
 HARDWARE = ", ".join(sorted(bundled("hardware")))
 DTYPES = "fp32, fp16, bf16, fp8, int8, int4, fp4"
-KINDS = "llm, gemm, transfer, collective, memory"
+KINDS = "llm, serve, gemm, transfer, collective, memory"
 OPS = "all_reduce, all_gather, reduce_scatter, all_to_all, broadcast"
 
 SYNTAX = [
