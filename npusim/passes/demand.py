@@ -6,6 +6,7 @@ sixteenth for KV blocks, the rest for activations (residual, input and output of
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
@@ -74,6 +75,16 @@ class StageWork:
             if op.role != "gemm" and weights and weights[rank] and not (op.tied_to and embedded):
                 found.append((op.name, bits_to_bytes(weights[rank], cost.weight_bits)))
         return found
+
+    def kv_bits_per_token(self, rank: int, cost: CoreCost) -> Fraction:
+        """Bits of cache that a token of context takes on the rank, in all layers of the stage."""
+        found = Fraction(0)
+        for layer, shape in self.caches.items():
+            heads = self._heads.get(layer)
+            if shape is not None and heads is not None:
+                own = Fraction(1) if shape.latent else Fraction(heads.kv[rank], heads.num_kv_heads)
+                found += shape.row_elements * own / heads.context[rank][1]
+        return found * cost.kv_bits
 
     def kv_bytes(self, layer: int, rank: int, cost: CoreCost) -> int:
         shape = self.caches.get(layer)

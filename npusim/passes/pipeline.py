@@ -147,9 +147,7 @@ def _by_stage(works: list[list[StageWork]]) -> list[list[StageWork]]:
     return [list(stage) for stage in zip(*works, strict=True)]
 
 
-def plan(
-    mapped: Mapped, hardware: Hardware, share: Share = WHOLE, with_kv: bool = True
-) -> Planned:
+def plan(mapped: Mapped, hardware: Hardware, share: Share = WHOLE, with_kv: bool = True) -> Planned:
     """Where weights and KV lie. First as if all of it fitted the scratchpads, which then need no
     buffers for what streams; when it does not, with buffers. With a fixed room for KV those for KV
     are there in any case, so that only weights decide. `with_kv` false: no place for the KV."""

@@ -147,9 +147,7 @@ def plan_memory(
 _KV = "\0kv"  # cannot be a tensor's name
 
 
-def _fill_scratchpad(
-    hardware: Hardware, core_id: int, demand: CoreDemand, share: Share
-) -> _Split:
+def _fill_scratchpad(hardware: Hardware, core_id: int, demand: CoreDemand, share: Share) -> _Split:
     """Buffers, then KV blocks, then every weight tensor that still fits, in the order given."""
     scratchpad = hardware.core(core_id).scratchpad
     block = scratchpad.block_bytes
@@ -200,9 +198,7 @@ def _resident_kv(
     if needed <= free_blocks and fraction >= 1:
         return sizes
     room, total = free_blocks * block, max(1, sum(sizes))
-    return tuple(
-        min(int(size * fraction), size * room // total) // block * block for size in sizes
-    )
+    return tuple(min(int(size * fraction), size * room // total) // block * block for size in sizes)
 
 
 def _reachable(instances: Iterable[MemoryInstance]) -> dict[int, list[int]]:

@@ -32,34 +32,45 @@ def layout_of(
     Assumes that the stages of a `pipeline` hold equal shares. Raises CapacityError with `hint`
     when it exceeds the memory.
     """
-    address, weights, kv = 0, {}, {}
-    stripe = chip.hbm.memory.interleave_bytes
-    for op in ops:
-        if op.weight_elements and not op.tied_to:
-            weights[op.name] = address
-            address += _stripes(op.weight_elements * chip.weight_bits, stripe)
-    weight_bytes = address
-    for layer, own in _by_layer(ops).items():
+    stripe, kv = chip.hbm.memory.interleave_bytes, {}
+    weights, weight_bytes = place_weights(ops, chip)
+    address = weight_bytes
+    for layer, own in by_layer(ops).items():
         shape = cache_shape(own)
         if shape is not None:
             kv[layer] = address
             address += _stripes(shape.rows * shape.row_elements * chip.kv_bits, stripe)
     kv_bytes = address - weight_bytes
-    tensors = [size for group in groups for size in (*group.reads, *group.writes)]
-    live = LIVE_TENSORS * max(tensors, default=0) * chip.activation_bits // 8
     found = Layout(weights, kv, address, weight_bytes, kv_bytes)
-    _check(found, live, chip, pipeline, hint)
+    _check(found, live_bytes(groups, chip), chip, pipeline, hint)
     for op in ops:
         if op.tied_to:
             weights[op.name] = weights.get(op.tied_to, 0)
     return found
 
 
+def place_weights(ops: Sequence[Op], chip: Chip) -> tuple[dict[str, int], int]:
+    """First byte of each op's weights, a tied one's left out, and the bytes of all."""
+    weights, address = {}, 0
+    for op in ops:
+        if op.weight_elements and not op.tied_to:
+            weights[op.name] = address
+            bits = op.weight_elements * chip.weight_bits
+            address += _stripes(bits, chip.hbm.memory.interleave_bytes)
+    return weights, address
+
+
+def live_bytes(groups: Sequence[Group], chip: Chip) -> int:
+    """Room for activations in memory."""
+    tensors = [size for group in groups for size in (*group.reads, *group.writes)]
+    return LIVE_TENSORS * max(tensors, default=0) * chip.activation_bits // 8
+
+
 def _stripes(bits: int, stripe: int) -> int:
     return ceil_div(ceil_div(bits, 8), stripe) * stripe
 
 
-def _by_layer(ops: Sequence[Op]) -> dict[int, list[Op]]:
+def by_layer(ops: Sequence[Op]) -> dict[int, list[Op]]:
     found: dict[int, list[Op]] = {}
     for op in ops:
         found.setdefault(op.layer, []).append(op)

@@ -38,15 +38,15 @@ def lower_kernels(
     Raises SpecError for a mapping that such a chip does not have, CapacityError when weights, KV
     cache and activations exceed its memory.
     """
-    _check(hardware, parallel)
+    check_mapping(hardware, parallel)
     chip = chip_of(sustained(hardware), dtypes)
-    whole = _Work(graph, parallel)
+    whole = Work(graph, parallel)
     layout = layout_of(
         whole.ops, whole.groups, chip, parallel.pp, "raise tp or pp, or use a smaller batch"
     )
     emitter = _Emitter(chip, layout, hardware, parallel.tp, phase_of(tuple(whole.ops)))
     for index, part in enumerate(micro_batches(graph, parallel.micro_batches)):
-        work = whole if part is graph else _Work(part, parallel)
+        work = whole if part is graph else Work(part, parallel)
         handed = work.handed_over(parallel.pp)
         for group in work.groups if not index else work.slowest_stage(parallel.pp):
             emitter.group(group, work.collectives)
@@ -58,7 +58,7 @@ def lower_kernels(
     return program
 
 
-class _Work:
+class Work:
     """One micro-batch on one chip of a tensor-parallel group: its ops, collectives and kernels."""
 
     def __init__(self, graph: nx.DiGraph, parallel: Parallel) -> None:
@@ -90,7 +90,8 @@ class _Work:
         ]
 
 
-def _check(hardware: Hardware, parallel: Parallel) -> None:
+def check_mapping(hardware: Hardware, parallel: Parallel) -> None:
+    """SpecError for degrees that the chip, or its number, does not have."""
     needed = parallel.tp * parallel.pp * parallel.dp
     chips = hardware.chips
     if needed > 1 and chips is None:
