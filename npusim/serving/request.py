@@ -34,6 +34,8 @@ class Request:
     finish_ps: int = NEVER
     cached_tokens: int = 0  # of the prompt, found in a prefix cache
     num_preemptions: int = 0
+    in_flight: int = 0  # iterations that compute it now
+    swapped: bool = False  # its KV is in swap space
     instance: int = NEVER  # that prefilled it
     decode_instance: int = NEVER
     status: int = WAITING

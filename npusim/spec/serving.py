@@ -50,9 +50,9 @@ class Kv(Spec):
     memory is for KV. `num_blocks` sets the blocks of an instance instead.
     `prefix_cache` keeps blocks of finished requests for later ones that begin alike (paged).
     When there is no room for a decode, the youngest request is preempted: `recompute` drops its KV,
-    `swap` moves it out at `swap_gb_s`, into at most `swap_gib`. `reserve: output` admits a request
-    only with room for its whole length, so that nothing is preempted. `watermark_fraction` of the
-    blocks stays free when a request is admitted.
+    `swap` moves it out at `swap_gb_s`, into at most `swap_gib`. A request is admitted with room for
+    its first `chunk`, its `prompt`, or up to its last `output`, so that nothing is ever preempted.
+    `watermark_fraction` of the blocks stays free when a request is admitted.
     """
 
     layout: Literal["paged", "sram_ring"] = "paged"
@@ -64,7 +64,7 @@ class Kv(Spec):
     preemption: Literal["recompute", "swap"] = "recompute"
     swap_gb_s: Positive = 32.0
     swap_gib: Positive = 64.0
-    reserve: Literal["prompt", "output"] = "prompt"
+    reserve: Literal["chunk", "prompt", "output"] = "prompt"
     watermark_fraction: Fraction = 0.01
 
 
