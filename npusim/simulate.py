@@ -8,37 +8,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from npusim.errors import CapacityError, SpecError
-from npusim.graph import batch as batches
-from npusim.graph.batch import Batch, Slice
+from npusim.graph.batch import Batch
 from npusim.graph.micro import build_gemm
 from npusim.graph.transformer import build
 from npusim.machine.system import run as run_machine
 from npusim.passes import micro, repeat
 from npusim.passes.pipeline import lower
+from npusim.passes.share import WHOLE, Share
 from npusim.passes.shared.chip import sustained
 from npusim.passes.shared.lower import lower_kernels
 from npusim.spec.load import Setup
-from npusim.spec.scenario import Fidelity, LlmWorkload
+from npusim.spec.scenario import Fidelity
+from npusim.steps import Step, steps_of
 from npusim.trace import Iteration, Program, Run, Trace
 
 Progress = Callable[[str, int, int], None]  # label, done, in all
 KEPT_REPETITIONS = (1, 2, 4, 8)  # tried in this order before a program is simulated whole
-
-
-@dataclass(frozen=True)
-class Step:
-    """One iteration to come; `batch` is empty for a micro-operation."""
-
-    label: str
-    batch: Batch = ()
-
-    @property
-    def new_tokens(self) -> int:
-        return batches.num_tokens(self.batch)
-
-    @property
-    def output_tokens(self) -> int:
-        return batches.num_samples(self.batch)
 
 
 @dataclass
@@ -50,6 +35,7 @@ class Context:
     progress: Progress
     num_steps: int
     programs: dict[Step, Program] | None = None  # lowered so far, for runs that share them
+    share: Share = WHOLE
     num_begun: int = 0
     cpu_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -99,6 +85,19 @@ def simulate_both(
     return runs[0], runs[1]
 
 
+def simulate_batch(setup: Setup, batch: Batch, share: Share) -> Iteration:
+    """One iteration of `batch` on an instance's share of the chip, which is idle but for it; with
+    the engine, fidelity and `reuse` of the scenario. Raises as simulate()."""
+    context = Context(setup, False, lambda *_: None, 1, share=share)
+    return _simulate_step(context, Step("batch", batch))
+
+
+def lower_batch(setup: Setup, batch: Batch, share: Share) -> Program:
+    """The program of an iteration of `batch` on an instance's share of the chip."""
+    context = Context(setup, False, lambda *_: None, 1, share=share)
+    return _lower_llm(context, Step("batch", batch))
+
+
 def _simulate(context: Context, steps: list[Step]) -> Run:
     setup, level = context.setup, context.setup.scenario.fidelity
     if level != Fidelity():
@@ -132,25 +131,6 @@ def _check_memory(done: Iteration, num_steps: int) -> None:
 def memory_bytes() -> int:
     """Memory of the machine that npusim runs on."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def steps_of(workload: Any) -> list[Step]:
-    """The iterations of a workload. The prefill of a generation puts out the first token, so
-    `output_tokens` need one decode step less."""
-    if not isinstance(workload, LlmWorkload):
-        return [Step(workload.kind)]
-    if workload.requests:
-        return [Step(workload.phase, tuple(Slice(new, old) for new, old in workload.requests))]
-    count, prompt = workload.batch, workload.prompt_tokens or 0
-    if workload.phase == "decode":
-        return [Step("decode", batches.decode(count, workload.context_tokens or 0))]
-    if workload.phase == "prefill":
-        return [Step("prefill", (Slice(prompt, workload.context_tokens or 0),) * count)]
-    decodes = [
-        Step(f"decode {i + 1}", batches.decode(count, prompt + i))
-        for i in range((workload.output_tokens or 1) - 1)
-    ]
-    return [Step("prefill", batches.prefill(count, prompt)), *decodes]
 
 
 def _simulate_step(context: Context, step: Step) -> Iteration:
@@ -273,7 +253,8 @@ def _lower_graph(context: Context, graph: Any) -> Program:
     with context.timed("lowering"):
         if hardware.kernels is not None:
             return lower_kernels(graph, hardware, scenario.parallel, scenario.dtype)
-        return lower(graph, hardware, scenario.parallel, scenario.placement, scenario.dtype)
+        mapping = (scenario.parallel, scenario.placement, scenario.dtype)
+        return lower(graph, hardware, *mapping, context.share)
 
 
 def _lower_micro(function: Callable[..., Program], names: tuple[str, ...]):
@@ -293,6 +274,7 @@ def _lower_micro(function: Callable[..., Program], names: tuple[str, ...]):
 
 LOWERINGS: dict[str, Callable[[Context, Step], Program]] = {
     "llm": _lower_llm,
+    "serve": _lower_llm,
     "gemm": _lower_gemm,
     "transfer": _lower_micro(micro.lower_transfer, ()),
     "collective": _lower_micro(micro.lower_collective, ("placement",)),

@@ -23,7 +23,8 @@ TABLE = {
     "graph": ({"spec", "units", "errors"}, {"networkx"}),
     "passes": ({"graph", "cost", "program", "spec", "units", "errors"}, {"networkx", "numpy"}),
     "machine": (FOUNDATION | {"engine", "cost", "spec"}, {"simpy", "numpy"}),
-    "simulate": ({"graph", "passes", "machine", "trace", "spec", "errors"}, set()),
+    "steps": ({"graph", "spec", "errors"}, set()),
+    "simulate": ({"steps", "graph", "passes", "machine", "trace", "spec", "errors"}, set()),
     "report": (
         {"trace", "serve_trace", "spec", "cost", "units", "errors"},
         {"numpy", "plotly", "orjson", "perfetto", "vcd", "viztracer"},

@@ -7,7 +7,8 @@ import pytest
 from npusim.errors import CapacityError
 from npusim.graph.batch import Slice
 from npusim.program import COMPUTE
-from npusim.simulate import simulate, simulate_both, steps_of
+from npusim.simulate import simulate, simulate_both
+from npusim.steps import steps_of
 from npusim.spec.load import Setup, load_hardware
 from npusim.spec.model import Model
 from npusim.spec.scenario import LlmWorkload, Scenario
