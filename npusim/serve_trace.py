@@ -46,6 +46,12 @@ TRANSFER_COLUMNS = {
     "bytes": "KV bytes",
     "kind": "index into KIND_NAMES",
 }
+PREEMPTION_COLUMNS = {
+    "request": "number",
+    "instance": "index of the instance",
+    "start_ps": "taken out of the batch, its KV dropped or swapped out",
+    "end_ps": "in a batch again; -1: never",
+}
 KIND_NAMES = ("transfer", "swap_out", "swap_in")
 
 
@@ -75,6 +81,7 @@ class ServeRun:
       request in order of arrival, an iteration by start, a move of KV by start.
     * `token_ps`, `token_start` (requests + 1,): when each token of request i came out,
       `token_ps[token_start[i]:token_start[i + 1]]`.
+    * `preemptions`: the same, one row a preemption; empty when they were only counted.
     * `partial`: why it ended early ("" when it did not).
     """
 
@@ -89,3 +96,4 @@ class ServeRun:
     notes: list[str] = field(default_factory=list)
     partial: str = ""
     cpu_s: dict[str, float] = field(default_factory=dict)
+    preemptions: dict[str, np.ndarray] = field(default_factory=dict)
