@@ -1,0 +1,145 @@
+"""Requests that come, grow and go → scratchpad blocks, then a buffer a request in a ring of memory
+(sram_ring, the multi-core NPU study's)."""
+
+from collections.abc import Iterable
+
+from npusim.serving.kv.blocks import BlockPool, KvSize
+from npusim.serving.kv.ring import Buffer, Ring
+from npusim.serving.request import Request
+from npusim.spec.serving import Kv
+
+
+class Held:
+    """What a request holds: scratchpad blocks, its buffer in memory (None without memory), and
+    `room` for so many tokens before it must ask again."""
+
+    __slots__ = ("blocks", "buffer", "room")
+
+    def __init__(self, blocks: list[int], buffer: Buffer | None, room: int):
+        self.blocks = blocks
+        self.buffer = buffer
+        self.room = room
+
+
+class SramRingKv:
+    """A request's first tokens lie in scratchpad blocks, taken as it grows; when these are gone,
+    all its further ones go to its buffer in memory, which has room for its longest length (or for
+    `max_request_tokens`) and is reserved at admission: with memory, an admitted request always
+    grows. `KvCache` tells the methods.
+
+    Assumes that a request that has begun its buffer takes no more scratchpad blocks. Nothing is
+    shared or cached, and nothing is swapped.
+    """
+
+    def __init__(self, size: KvSize, kv: Kv, max_request_tokens: int | None = None):
+        self.size = size
+        self._longest = max_request_tokens
+        self._pool = BlockPool(size.num_blocks, size.num_blocks)
+        self._ring = Ring(size.memory_tokens)
+        self._watermark = int(kv.watermark_fraction * size.num_blocks)
+        self._held: dict[int, Held] = {}
+
+    @property
+    def num_blocks(self) -> int:
+        return self._pool.num_blocks
+
+    @property
+    def free_blocks(self) -> int:
+        return self._pool.num_free
+
+    @property
+    def used_blocks(self) -> int:
+        return self._pool.num_blocks - self._pool.num_free
+
+    @property
+    def held_blocks(self) -> int:
+        return self.used_blocks
+
+    @property
+    def cached_blocks(self) -> int:
+        return 0
+
+    @property
+    def occupancy(self) -> float:
+        block_tokens = self.size.block_tokens
+        room = self.num_blocks * block_tokens + self.size.memory_tokens
+        held = self.held_blocks * block_tokens + self._ring.held_tokens
+        return held / room if room else 0.0
+
+    def holds(self, request: Request) -> bool:
+        return request.request_id in self._held
+
+    def fits_ever(self, tokens: int) -> bool:
+        if not self.size.memory_tokens:
+            return self._blocks(tokens) <= self.num_blocks
+        longest = tokens if self._longest is None else self._longest
+        return tokens <= longest <= self.size.memory_tokens
+
+    def lookup(self, request: Request) -> int:
+        return 0
+
+    def admit(self, request: Request, tokens: int) -> bool:
+        assert request.request_id not in self._held, f"request {request.request_id} is admitted"
+        if self.size.memory_tokens:
+            buffer = self._ring.reserve(self._longest or request.most_tokens)
+            if buffer is None:
+                return False
+        else:
+            spare = self._watermark if self._held else 0
+            if self._blocks(tokens) > self._pool.num_free - spare:
+                return False
+            buffer = None
+        self._held[request.request_id] = Held([], buffer, 0)
+        return self.grow(request, tokens)
+
+    def grow(self, request: Request, tokens: int) -> bool:
+        held = self._held[request.request_id]
+        if tokens <= held.room:
+            return True
+        count = self._blocks(tokens) - len(held.blocks)
+        if count > self._pool.num_free:
+            if held.buffer is None:
+                return False
+            assert tokens <= held.buffer.end - held.buffer.start, "longer than its buffer"
+            count = self._pool.num_free
+            held.room = held.buffer.end - held.buffer.start
+        else:
+            held.room = (len(held.blocks) + count) * self.size.block_tokens
+        held.blocks += self._pool.take(count)[0]
+        return True
+
+    def commit(self, request: Request) -> None:
+        """Nothing: this layout has no prefix cache."""
+
+    def release(self, request: Request) -> None:
+        held = self._held.pop(request.request_id)
+        held.blocks.reverse()
+        self._pool.give(held.blocks)
+        if held.buffer is not None:
+            self._ring.free(held.buffer)
+
+    def swap_out(self, request: Request) -> int | None:
+        return None
+
+    def swap_in(self, request: Request) -> int | None:
+        return None
+
+    def resident_fraction(self, requests: Iterable[Request]) -> float:
+        resident = tokens = 0
+        for request in requests:
+            held = self._held[request.request_id]
+            tokens += request.computed_tokens
+            resident += min(request.computed_tokens, len(held.blocks) * self.size.block_tokens)
+        return resident / tokens if tokens else 0.0
+
+    def check(self) -> None:
+        taken: list[int] = []
+        for held in self._held.values():
+            taken += held.blocks
+            assert held.room <= len(held.blocks) * self.size.block_tokens or held.buffer
+        assert len(set(taken)) == len(taken), "a block is owned twice"
+        self._pool.check(set(taken))
+        self._ring.check([held.buffer for held in self._held.values() if held.buffer])
+
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self.size.block_tokens)
