@@ -1,0 +1,1 @@
+"""What serving found → metrics, files, summary, timeline and plots."""
