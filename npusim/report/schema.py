@@ -64,7 +64,8 @@ CHECK_KEYS = {
 }
 
 
-def _under(prefix: str, keys: dict[str, str]) -> dict[str, str]:
+def under(prefix: str, keys: dict[str, str]) -> dict[str, str]:
+    """The keys below `prefix`."""
     return {f"{prefix}.{name}": text for name, text in keys.items()}
 
 
@@ -75,27 +76,27 @@ RESULT_KEYS = {
     "hardware": "the chip, fully resolved: spec/hardware.py",
     "model": "the model, fully resolved: spec/model.py; null for micro-workloads without one",
     "totals": "the run in numbers; reused layers count",
-    **_under("totals", TOTAL_KEYS),
+    **under("totals", TOTAL_KEYS),
     "stalls": "core time by cause, summed over cores: cores x makespan in all",
-    **_under("stalls", STALL_KEYS),
+    **under("stalls", STALL_KEYS),
     "iterations": "iterations in order",
-    **_under("iterations[]", ITERATION_KEYS),
+    **under("iterations[]", ITERATION_KEYS),
     "per_operator": "work and core time by operator, over layers, cores and iterations",
-    **_under("per_operator[]", OPERATOR_KEYS),
+    **under("per_operator[]", OPERATOR_KEYS),
     "per_core": "stalls (reused layers count) and port totals (as simulated) of each core",
-    **_under("per_core[]", {"name": "its name"} | STALL_KEYS | CORE_KEYS),
+    **under("per_core[]", {"name": "its name"} | STALL_KEYS | CORE_KEYS),
     "per_memory": "traffic by name of memory; reused layers are taken to spread theirs alike",
-    **_under("per_memory[]", MEMORY_KEYS),
+    **under("per_memory[]", MEMORY_KEYS),
     "per_channel": "totals of each memory channel, as simulated, over iterations",
-    **_under("per_channel[]", SIMULATED | CHANNEL_KEYS),
+    **under("per_channel[]", SIMULATED | CHANNEL_KEYS),
     "per_link": "totals of each NoC link, as simulated, over iterations",
-    **_under("per_link[]", SIMULATED | LINK_KEYS),
+    **under("per_link[]", SIMULATED | LINK_KEYS),
     "counters": "other counts of the machine in the last iteration",
     "placed": "what the memory plan of the last iteration put where",
     "fidelity": "null, or with --fidelity both what the analytic level gives: FIDELITY_KEYS",
     "notes": "what was chosen automatically, replicated, spilled or reused",
     "checks": "conservation checks",
-    **_under("checks[]", CHECK_KEYS),
+    **under("checks[]", CHECK_KEYS),
 }
 OPEN_KEYS = (
     "scenario",
@@ -122,9 +123,9 @@ FIDELITY_KEYS = {
     "simulation_speed_up": "transaction_cpu_s / analytic_cpu_s",
     "speed_up": "the same with preparation_cpu_s added to both",
     "iterations": "iterations in order",
-    **_under("iterations[]", {"label": "what the iteration computes"} | LEVEL_KEYS),
+    **under("iterations[]", {"label": "what the iteration computes"} | LEVEL_KEYS),
     "per_kind": "core time by kind of operator, over cores; the largest difference first",
-    **_under("per_kind[]", {"kind": "kind of operator"} | LEVEL_KEYS),
+    **under("per_kind[]", {"kind": "kind of operator"} | LEVEL_KEYS),
     "per_kind[].cause": "the cause of time that differs most",
     "per_kind[].cause_ps": "by how much",
 }
