@@ -70,7 +70,7 @@ class KvCache(Protocol):
         """
 
     def swap_in(self, request: Request) -> int | None:
-        """Room for its KV and one token more, as `admit`. The blocks to move (cached ones are
+        """Room for all its known tokens, as `admit`. The blocks to move (cached ones are
         shared again instead), or None and unchanged when there is no room."""
 
     def resident_fraction(self, requests: Iterable[Request]) -> float:

@@ -127,7 +127,7 @@ class PagedKv:
 
     def swap_in(self, request: Request) -> int | None:
         found = self._find(request, request.computed_tokens)
-        if not self._enter(request, found, request.computed_tokens + 1):
+        if not self._enter(request, found, request.known_tokens):
             return None
         count = self._swapped.pop(request.request_id)
         self._swap_free += count
