@@ -70,7 +70,12 @@ def _check_scenario(name: str) -> str:
     from npusim.spec.load import load_scenario, resolve
 
     setup = resolve(load_scenario(name, []))
-    return f"ok, scenario of kind {setup.scenario.workload.kind} on {setup.hardware.name}"
+    text = f"ok, scenario of kind {setup.scenario.workload.kind} on {setup.hardware.name}"
+    if setup.scenario.traffic is None:
+        return text
+    from npusim.serving.traffic import requests_of
+
+    return f"{text}, {len(requests_of(setup.scenario.traffic, setup.scenario.seed))} requests"
 
 
 def list_names(
@@ -138,6 +143,7 @@ LISTS: dict[str, Callable[[], list[str]]] = {
     "model": _bundled("model"),
     "scenario": _bundled("scenario"),
     "part": _bundled("part"),
+    "traffic": _bundled("traffic"),
     "placement": _placements,
     "partition": _partitions,
     "collective": _collectives,

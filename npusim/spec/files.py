@@ -11,12 +11,13 @@ from npusim.spec.tree import Node, merge, parse, rooted, show
 PACKAGE = Path(__file__).parents[1]
 MAX_FILE_BYTES = 4 << 20
 
-# kind → folder below the data root, suffix
+# kind → folder below the data root, suffixes
 FOLDERS = {
-    "hardware": ("hw_configs", ".yaml"),
-    "part": ("hw_configs/parts", ".yaml"),
-    "model": ("workloads/models", ".json"),
-    "scenario": ("workloads/scenarios", ".yaml"),
+    "hardware": ("hw_configs", (".yaml",)),
+    "part": ("hw_configs/parts", (".yaml",)),
+    "model": ("workloads/models", (".json",)),
+    "scenario": ("workloads/scenarios", (".yaml",)),
+    "traffic": ("workloads/traffic", (".csv", ".jsonl")),
 }
 
 
@@ -30,9 +31,9 @@ def bundled(kind: str) -> dict[str, Path]:
     """The files that come with npusim, by name; `kind` is a row of FOLDERS."""
     if kind not in FOLDERS:
         raise SpecError(f"kind must be one of {', '.join(FOLDERS)}, not {kind!r}")
-    folder, suffix = FOLDERS[kind]
-    files = sorted((data_root() / folder).glob(f"*{suffix}"))
-    return {file.stem: file for file in files}
+    folder, suffixes = FOLDERS[kind]
+    files = sorted((data_root() / folder).glob("*"))
+    return {file.stem: file for file in files if file.suffix in suffixes}
 
 
 def find(kind: str, name: str, place: str = "", near: Path | None = None) -> Path:
@@ -59,7 +60,8 @@ def find(kind: str, name: str, place: str = "", near: Path | None = None) -> Pat
 
 
 def _looks_like_path(name: str) -> bool:
-    return "/" in name or name.endswith((".yaml", ".yml", ".json")) or _is_folder(name)
+    suffixes = (".yaml", ".yml", ".json", ".csv", ".jsonl")
+    return "/" in name or name.endswith(suffixes) or _is_folder(name)
 
 
 def _is_folder(name: str) -> bool:

@@ -14,7 +14,7 @@ from npusim.spec.files import bundled, find, read_tree, with_bases
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import PHASE_LENGTHS, MemoryWorkload, Scenario
 from npusim.spec.schema import schema
-from npusim.spec.tree import Node, parse, plain, put, rooted
+from npusim.spec.tree import Node, parse, plain, put, rooted, walk
 
 if TYPE_CHECKING:
     from npusim.spec.model import Model
@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 DEFAULT_SCENARIO = "quickstart"
+# kind of file → where a scenario names one
+FILES = {"hardware": ["hw"], "model": ["model"], "traffic": ["traffic", "path"]}
 SpecT = TypeVar("SpecT", bound=Spec)
 
 
@@ -180,16 +182,22 @@ def _drop_lengths(root: Node, phase: object) -> Node:
 
 
 def _files_found(root: Node, file: Path) -> Node:
-    """`root` with `hw` and `model` found; a path in the file is relative to that file."""
-    for kind, key in (("hardware", "hw"), ("model", "model")):
-        node = root.value.get(key)
+    """`root` with `hw`, `model` and a trace found; a path in the file is relative to that file."""
+    for kind, path in FILES.items():
+        node = _at(root, path)
         if node is None or not isinstance(node.value, str):
             continue
         near = None if node.place.startswith("--") else file.parent
         found = find(kind, node.value, node.place, near)
         if found not in bundled(kind).values():
-            root = put(root, [key], Node(str(found), node.place))
+            root = put(root, path, Node(str(found), node.place))
     return root
+
+
+def _at(root: Node, path: list[str]) -> Node | None:
+    """Node at `path`, or None where the tree has none."""
+    steps = list(walk(root, tuple(path)))
+    return steps[-1][1] if len(steps) == len(path) else None
 
 
 def _fitted(root: Node) -> Node:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from npusim.spec.base import Positive, Spec, at
+from npusim.spec.base import NotNegative, Positive, Spec, at
 
 Length = Annotated[StrictInt, Field(ge=1, le=10_000_000)]
 NumRequests = Annotated[StrictInt, Field(ge=1, le=10_000_000)]
@@ -34,8 +34,8 @@ class UniformLength(Spec):
 
 
 class LognormalLength(Spec):
-    """Lengths whose logarithm is normal: `median` tokens, `sigma` of the logarithm; cut to
-    `min` … `max`."""
+    """Lengths whose logarithm is normal: `median` tokens, `sigma` of the logarithm; what lies
+    outside `min` … `max` becomes the bound."""
 
     kind: Literal["lognormal"]
     median: Length
@@ -43,13 +43,21 @@ class LognormalLength(Spec):
     min: Length = 1
     max: Length = 131_072
 
+    @model_validator(mode="after")
+    def _median_is_within(self) -> Self:
+        if self.min > self.max:
+            raise at(("min",), f"must be at most max {self.max}, not {self.min}")
+        if not self.min <= self.median <= self.max:
+            raise at(("median",), f"must be of min {self.min} to max {self.max}, not {self.median}")
+        return self
+
 
 class TableLength(Spec):
     """Lengths of a table, drawn with `weights` (default: all alike)."""
 
     kind: Literal["table"]
     tokens: Annotated[tuple[Length, ...], Field(min_length=1)]
-    weights: tuple[Annotated[StrictFloat, Field(ge=0)], ...] = ()
+    weights: tuple[NotNegative, ...] = ()
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
@@ -65,7 +73,7 @@ Lengths = Annotated[
 
 class SharedPrefix(Spec):
     """`fraction` of the requests begin with one of `groups` common prefixes of `tokens`, which are
-    part of their prompts (at most all but its last token)."""
+    part of their prompts; a shorter prompt is the beginning of the prefix."""
 
     groups: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
     tokens: Length
@@ -74,13 +82,14 @@ class SharedPrefix(Spec):
 
 class SyntheticTraffic(Spec):
     """Drawn requests. `poisson`: exponential gaps; `gamma`: gaps with coefficient of variation
-    `cv` (above 1 bursty); `constant`: equal gaps; `burst`: all at time 0. `priorities`: as many
-    classes, dealt in turn; 0 is the most urgent."""
+    `cv` (above 1 bursty); `constant`: equal gaps; `burst`: all at time 0. The mean gap is
+    1 / `rate_per_s`, and the first request arrives at 0. `priorities`: as many classes, dealt in
+    turn; 0 is the most urgent."""
 
     kind: Literal["poisson", "gamma", "constant", "burst"]
     requests: NumRequests
     rate_per_s: RatePerS | None = None
-    cv: Annotated[StrictFloat, Field(gt=0, le=100)] | None = None
+    cv: Annotated[StrictFloat, Field(ge=0.001, le=100)] | None = None
     prompt: Lengths
     output: Lengths
     prefix: SharedPrefix | None = None
@@ -98,15 +107,15 @@ class SyntheticTraffic(Spec):
 
 
 class TraceTraffic(Spec):
-    """Requests of a file. `azure`: TIMESTAMP, ContextTokens, GeneratedTokens; `mooncake`: JSON
-    lines with timestamp (ms), input_length, output_length, hash_ids (512-token blocks, equal ids
-    are equal contents); `csv`: arrival_s, prompt_tokens, output_tokens and optionally priority,
-    prefix_id, prefix_tokens.
+    """Requests of a file, sorted by arrival, the first at 0. `azure`: TIMESTAMP, ContextTokens,
+    GeneratedTokens; `mooncake`: JSON lines with timestamp (ms), input_length, output_length and
+    hash_ids (512-token blocks, equal ids are equal contents); `csv`: arrival_s, prompt_tokens,
+    output_tokens and optionally priority, prefix_id, prefix_tokens.
 
-    Requests `skip` … `skip + requests` (default: to the end) of those that arrive from `start_s` to
-    `end_s` after the first. Their gaps are multiplied by `time_scale`, so that 2.0 is half the
-    rate; `rate_per_s` instead scales them to that mean rate. `shuffle` deals the lengths anew by
-    the scenario's seed.
+    Of those that arrive from `start_s` to (not at) `end_s` after the first, requests `skip` to
+    `skip + requests` (default: the last). Their gaps are multiplied by `time_scale`, so that 2.0 is
+    half the rate; `rate_per_s` instead makes their mean gap 1 / `rate_per_s`. `shuffle` deals the
+    lengths (with prefix and priority) anew by the scenario's seed.
     """
 
     kind: Literal["azure", "mooncake", "csv"]
