@@ -6,6 +6,8 @@ and, in the folder itself or in `tp1`, `tp2` … for each degree of tensor paral
 * `dense.csv`: layer, tokens, time_us;
 * `per_sequence.csv`: layer, sequences, time_us;
 * `attention.csv`: prefill_chunk, kv_prefill, n_decode, kv_decode, time_us.
+
+`workloads/tables` holds the bundled ones.
 """
 
 import csv
@@ -15,9 +17,11 @@ from math import isfinite
 from pathlib import Path
 
 from npusim.errors import SpecError, nearest
+from npusim.spec.files import data_root
 from npusim.spec.model import Model
 from npusim.spec.tree import Node, parse, show
 
+BUNDLED = "workloads/tables"
 ATTENTION_KEYS = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode")
 ATTENTION_ONLY = {"layer": "attention", "decode_q_len": "1"}  # columns of later versions
 IN_A_LAYER = {
@@ -62,9 +66,7 @@ def read_kernels(path: str | Path, model: Model, tp: int = 1) -> KernelFiles:
     Raises SpecError at `file:line` for what is missing, malformed, measured twice, or measured for
     another model.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise SpecError("serving.table must be a folder of measured kernels", str(path))
+    folder = find_folder(path)
     _check_meta(folder / "meta.yaml", model, tp)
     own = folder / f"tp{tp}"
     files = own if own.is_dir() else folder
@@ -74,6 +76,17 @@ def read_kernels(path: str | Path, model: Model, tp: int = 1) -> KernelFiles:
         _by_layer(files / "per_sequence.csv", "sequences", OF_SEQUENCES, ("lm_head",)),
         _attention(files / "attention.csv"),
     )
+
+
+def find_folder(path: str | Path) -> Path:
+    """The folder of a path or of a bundled table's name."""
+    if Path(path).is_dir():
+        return Path(path)
+    found = sorted(folder.name for folder in (data_root() / BUNDLED).iterdir())
+    if str(path) in found:
+        return data_root() / BUNDLED / path
+    choices = f"{', '.join(found)}, not {str(path)!r}{nearest(path, found)}"
+    raise SpecError(f"must be a folder of measured kernels or one of {choices}", "serving.table")
 
 
 def _check_meta(file: Path, model: Model, tp: int) -> None:

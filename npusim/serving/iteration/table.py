@@ -61,12 +61,14 @@ class KernelTable:
         self._by_sequences: dict[int, float] = {}
 
     @classmethod
-    def load(cls, path: str | Path, model: Model, tp: int = 1) -> "KernelTable":
+    def load(cls, path: str | Path, model: Model | None, tp: int = 1) -> "KernelTable":
         """The table in a folder, for all layers of `model` at tensor parallelism `tp`.
 
-        Raises SpecError at `file:line`, see read_kernels(); and for a model with kernels that the
-        format has not.
+        Raises SpecError at `file:line`, see read_kernels(); and without a model, or with one whose
+        kernels the format has not.
         """
+        if model is None:
+            raise SpecError("is missing; a table has times of one layer", "model")
         if model.moe or model.mla:
             raise SpecError(f"serving.table has no experts or MLA, {model.name} has", str(path))
         return cls(read_kernels(path, model, tp), model.num_layers)

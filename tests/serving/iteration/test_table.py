@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from npusim.errors import SpecError
-from npusim.serving.iteration.kernel_files import IN_A_LAYER, ONCE
+from npusim.serving.iteration.kernel_files import IN_A_LAYER, ONCE, find_folder
 from npusim.serving.iteration.table import BatchShape, KernelTable, shape_of
 from npusim.serving.request import Request, Work
 from npusim.spec.load import load_model
-from npusim.validate import data
 
-SHIPPED = data.FOLDER / "serving" / "rtx4090_llama-3.1-8b"
+NAME = "rtx4090_llama-3.1-8b"
+SHIPPED = find_folder(NAME)
 DENSE = {
     "qkv_proj": (10, 30),
     "o_proj": (5, 15),
@@ -145,21 +145,23 @@ def test_missing_parts_are_refused(folder, model):
     file.unlink()
     with pytest.raises(SpecError, match=r"attention.csv: cannot be read"):
         KernelTable.load(folder, model)
-    with pytest.raises(SpecError, match=r"nowhere: serving.table must be a folder"):
-        KernelTable.load(folder / "nowhere", model)
+    with pytest.raises(SpecError, match=f"serving.table: must be a folder .*{NAME}, not 'rtx40'"):
+        KernelTable.load("rtx40", model)
+    with pytest.raises(SpecError, match="model: is missing"):
+        KernelTable.load(NAME, None)
 
 
 def test_a_table_of_another_model_is_refused():
     other = load_model("llama-3.1-70b")
     with pytest.raises(SpecError, match=r"meta.yaml:\d+: is measured with intermediate_size 14336"):
-        KernelTable.load(SHIPPED, other)
+        KernelTable.load(NAME, other)
     with pytest.raises(SpecError, match="no experts or MLA"):
-        KernelTable.load(SHIPPED, load_model("mixtral-8x7b"))
+        KernelTable.load(NAME, load_model("mixtral-8x7b"))
 
 
 @pytest.fixture(scope="module")
 def shipped(model):
-    return KernelTable.load(SHIPPED, model)
+    return KernelTable.load(NAME, model)
 
 
 def rows(name: str) -> list[dict[str, str]]:

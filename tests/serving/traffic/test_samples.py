@@ -83,7 +83,7 @@ SAMPLES = {
 
 
 def test_all_of_them_are_bundled():
-    assert {path.name for path in bundled("traffic").values()} == set(SAMPLES)
+    assert set(SAMPLES) <= {path.name for path in bundled("traffic").values()}
 
 
 @pytest.mark.parametrize("name", SAMPLES)
