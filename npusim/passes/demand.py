@@ -24,10 +24,12 @@ LIVE_TENSORS = 3
 
 
 class Streams(NamedTuple):
-    """What comes from memory piece by piece, and so needs buffers."""
+    """What comes from memory piece by piece, and so needs buffers; `any_context`: those for KV are
+    as large as any context needs, not only this batch's."""
 
     weights: bool
     kv: bool
+    any_context: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def limits(
     scheme = works[0].scheme
     weight_window = _window(works[0], rank, cost, capacity_bytes // 4) if streams.weights else 0
     kv_window = _kv_window(works, rank, cost, capacity_bytes // 16) if streams.kv else 0
+    if streams.any_context:
+        kv_window = capacity_bytes // 16
     windows = windows_bytes(weight_window, kv_window, scheme) + 2 * _norm_bytes(works[0], cost)
     live, largest = _activations(works, rank, cost)
     if fixed_bytes:

@@ -150,13 +150,13 @@ def _by_stage(works: list[list[StageWork]]) -> list[list[StageWork]]:
 def plan(mapped: Mapped, hardware: Hardware, share: Share = WHOLE, with_kv: bool = True) -> Planned:
     """Where weights and KV lie. First as if all of it fitted the scratchpads, which then need no
     buffers for what streams; when it does not, with buffers. With a fixed room for KV those for KV
-    are there in any case, so that only weights decide. `with_kv` false: no place for the KV."""
+    are there in any case, and only weights decide. `with_kv` false: no place for the KV."""
     fixed = share.kv_room_bytes is not None
     streamed = _must_stream(mapped, hardware)
-    planned = _plan(mapped, hardware, Streams(streamed, streamed or fixed), share, with_kv)
+    planned = _plan(mapped, hardware, Streams(streamed, streamed, fixed), share, with_kv)
     spilled = planned.plan.cores.values()
     if not streamed and any(core.weights or (core.kv and not fixed) for core in spilled):
-        planned = _plan(mapped, hardware, Streams(True, True), share, with_kv)
+        planned = _plan(mapped, hardware, Streams(True, True, fixed), share, with_kv)
     cores = {core for replica in mapped.groups for stage in replica for core in stage}
     assert set(planned.plan.cores) == cores
     return planned
@@ -186,7 +186,8 @@ def _plan(
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
                 capacity = _room_bytes(specs[core].scratchpad, share)
-                bounds[core] = limits(works, rank, cost, capacity, streams, share.buffers_bytes)
+                own = streams._replace(any_context=streams.any_context and core in reach)
+                bounds[core] = limits(works, rank, cost, capacity, own, share.buffers_bytes)
                 demand = core_demand(work, rank, cost, bounds[core], core in reach)
                 demands[core] = demand if with_kv else replace(demand, kv_layers=())
                 pinned[core] = work.pinned_bytes(rank, cost) if core in reach else []

@@ -13,7 +13,7 @@ from npusim.graph.transformer import build
 from npusim.machine.system import run
 from npusim.passes.footprint import footprint
 from npusim.passes.pipeline import lower
-from npusim.passes.share import Share
+from npusim.passes.share import WHOLE, Share
 from npusim.program import LOAD, STORE
 from npusim.spec.load import load_hardware, load_model
 from npusim.spec.scenario import Dtypes, Parallel
@@ -48,7 +48,7 @@ def lowered(batch, chip, share, parallel=PARALLEL, name="qwen3-4b", **model):
     return lower(graph, chip, parallel, "ring", Dtypes(), share)
 
 
-def held(chip, share=Share(), parallel=PARALLEL, batch=MIXED, name="qwen3-4b", tiny=TINY):
+def held(chip, share=WHOLE, parallel=PARALLEL, batch=MIXED, name="qwen3-4b", tiny=TINY):
     graph = build(load_model(name, tiny), batch)
     return footprint(graph, chip, parallel, "ring", Dtypes(), share)
 
@@ -111,6 +111,16 @@ def test_the_same_weights_stay_in_all_iterations(kib, room):
         assert all(layers[core] <= size for core, size in expected.items())
         if any(piece.samples for piece in batch):
             assert layers == expected
+
+
+def test_a_short_context_settles_for_long_ones():
+    chip, room = small_scratchpads(64), 8 * KIB
+    found = held(chip, Share(kv_room_bytes=room), batch=decode(8, 1))
+    share = Share(buffers_bytes=found.buffers_bytes, kv_room_bytes=room)
+    expected = {core.core: core.memory_weight_bytes for core in found.cores}
+    for context in (1, 100, 4000):
+        rows = lowered(decode(8, context), chip, share).placed
+        assert {row["core"]: row["memory_weight_bytes"] for row in rows} == expected
 
 
 def test_buffers_hold_what_does_not_fill_them():
@@ -248,7 +258,8 @@ def test_a_chip_with_kernels():
     (core,), (memory,) = found.cores, found.memories
     layer, table = 2 * (128 * (256 + 128 + 512 + 256)), 2 * 512 * 128
     norms = core.weight_bytes - 4 * layer - table  # the LM head is tied to it
-    assert 0 <= norms < 64 * KIB  # norms, and every tensor starts on a stripe
+    stripe = chip.memory_instances()[memory.memory_id].memory.interleave_bytes
+    assert 0 <= norms < (4 * 8 + 2) * stripe  # norms, and every tensor starts on a stripe
     assert core.kv_bits_per_token == 4 * 2 * 4 * 16 * 16
     assert memory.first_free >= core.weight_bytes
     assert found.memory_tokens() == int(memory.free_bytes * 8 / core.kv_bits_per_token)

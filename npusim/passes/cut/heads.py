@@ -54,3 +54,11 @@ def _whole_heads(num_heads: int, num_kv_heads: int, ranks: int) -> Heads:
         kv.append(last // per_kv - first // per_kv + 1)
         first += count
     return Heads(num_heads, num_kv_heads, tuple(query), tuple(kv), ((0, 1),) * ranks)
+
+
+def kv_heads_of(heads: Heads, rank: int) -> range:
+    """The KV heads that a rank holds, whole or in part."""
+    begun = zip(heads.query[: rank + 1], heads.context[: rank + 1], strict=True)
+    first = sum(count for count, (index, _) in begun if index == 0) - heads.query[rank]
+    first //= heads.num_heads // heads.num_kv_heads
+    return range(first, first + heads.kv[rank])

@@ -1,0 +1,291 @@
+"""Where two instances keep KV, and a number of tokens → a Program that moves a request's KV cache.
+
+Every flow is cut into pieces that pass through windows at both ends: LOAD what is not resident,
+SEND, RECV, STORE what is not resident there. Assumes that a layer's cache lies head after head, an
+even fraction of each in the scratchpad, that a head which several ranks need is loaded for each,
+and that all rows of a layer with a sliding window are moved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from npusim.cost.paths import Grid
+from npusim.passes.emit.core_state import Window
+from npusim.passes.kv_flows import Flow, KvHome, KvRow, flows
+from npusim.passes.stage import assign_stages
+from npusim.program import COLUMNS, NONE, Program, ProgramBuilder, check
+from npusim.spec.hardware import Hardware
+from npusim.spec.scenario import DTYPE_BITS, Dtypes
+
+WINDOW_PARTS = 16  # of a scratchpad, as the plan has it for KV on its way
+PIECES = 2  # of a window: one is on its way while the next is loaded
+
+
+@dataclass(frozen=True)
+class Move:
+    """KV of a request that leaves beside the iteration that makes it: that of `tokens` new ones,
+    which are in the scratchpad, and of `context_tokens` that came before."""
+
+    destination: KvHome
+    tokens: int
+    context_tokens: int = 0
+
+
+def lower_kv_transfer(
+    rows: Sequence[KvRow],
+    tokens: int,
+    source: KvHome,
+    destination: KvHome,
+    hardware: Hardware,
+    dtypes: Dtypes,
+) -> Program:
+    """The cache of `tokens` of one request, layer after layer, on an idle pair of instances.
+
+    Raises SpecError when an instance has more stages than the model has layers.
+    """
+    builder = ProgramBuilder()
+    mover = _Mover(builder, rows, source, hardware, dtypes)
+    for row in rows:
+        for flow in mover.flows(row, tokens, destination):
+            mover.move(flow, row, destination, [])
+    program = builder.build()
+    check(program)
+    return program
+
+
+def append_kv_transfer(
+    program: Program,
+    rows: Sequence[KvRow],
+    moves: Sequence[Move],
+    source: KvHome,
+    hardware: Hardware,
+    dtypes: Dtypes,
+) -> tuple[Program, np.ndarray]:
+    """An iteration's program with the moves of the requests whose KV it makes: what a core sends of
+    a layer waits for its tasks that make it, and stands behind them in the table, so that it goes
+    out before the messages of later layers. Also the group of every row: 0 the iteration's, i + 1
+    those of `moves[i]`.
+
+    Raises SpecError when an instance has more stages than the model has layers.
+    """
+    builder = _started(program)
+    mover = _Mover(builder, rows, source, hardware, dtypes)
+    made, num_own = _Made(program, rows), len(program)
+    place, group = list(range(num_own)), [0] * num_own
+    for last, row, core in made.in_order([mover.cores(row, source) for row in rows]):
+        ready = [builder.sync(core, mover.op_row(row), made.tasks[row.layer, core])]
+        place.append(last)
+        group.append(0)
+        for index, move in enumerate(moves):
+            _move_of(mover, move, row, core, ready)
+            added = len(builder) - len(place)
+            place += [last] * added
+            group += [index + 1] * added
+    order = np.argsort(np.array(place), kind="stable")
+    merged = reordered(builder.build(), order)
+    check(merged)
+    return merged, np.array(group, np.int32)[order]
+
+
+def _move_of(mover: "_Mover", move: Move, row: KvRow, core: int, ready: list[int]) -> None:
+    """What one core sends of one layer for one request."""
+    for tokens, is_new in ((move.context_tokens, False), (move.tokens, True)):
+        for flow in mover.flows(row, tokens, move.destination) if tokens else ():
+            if flow.src == core:
+                waits = ready if is_new else []
+                mover.move(flow, row, move.destination, waits, at_hand=is_new)
+
+
+class _Made:
+    """The tasks of an iteration that make each core's KV of each layer."""
+
+    def __init__(self, program: Program, rows: Sequence[KvRow]) -> None:
+        self.rows = rows
+        names = {name: row.layer for row in rows for name in row.producers}
+        # a collective behind an op is called after it
+        layers = [
+            next((names[n] for n in (op.name, op.name.rpartition(".")[0]) if n in names), NONE)
+            for op in program.ops
+        ]
+        layer = np.array(layers, np.int64)[program.op]
+        self.tasks: dict[tuple[int, int], list[int]] = {}
+        for task in np.flatnonzero(layer != NONE).tolist():
+            key = int(layer[task]), int(program.core[task])
+            self.tasks.setdefault(key, []).append(task)
+
+    def in_order(self, cores: Sequence[Sequence[int]]) -> list[tuple[int, KvRow, int]]:
+        """(last task, row, core) for all that is made, in the order in which it is done."""
+        found = [
+            (self.tasks[row.layer, core][-1], row, core)
+            for row, own in zip(self.rows, cores, strict=True)
+            for core in own
+            if (row.layer, core) in self.tasks
+        ]
+        return sorted(found, key=lambda item: item[0])
+
+
+class _Mover:
+    """Appends the messages of flows; knows what windows hold and where memories are filled to."""
+
+    def __init__(
+        self,
+        builder: ProgramBuilder,
+        rows: Sequence[KvRow],
+        source: KvHome,
+        hardware: Hardware,
+        dtypes: Dtypes,
+    ) -> None:
+        self.builder, self.source = builder, source
+        self.position = {row.layer: index for index, row in enumerate(rows)}
+        self.grid, self.bits = Grid(*hardware.grid), DTYPE_BITS[dtypes.kv]
+        self.specs = hardware.cores()
+        self.windows: dict[tuple[int, bool], Window] = {}  # by core, and whether it receives
+        self.filled: dict[int, int] = {}
+        self.ops: dict[int, int] = {}
+
+    def op_row(self, row: KvRow) -> int:
+        if row.layer not in self.ops:
+            name = f"layer{row.layer}.kv_transfer"
+            self.ops[row.layer] = self.builder.op(name, "transfer", row.layer, "transfer")
+        return self.ops[row.layer]
+
+    def cores(self, row: KvRow, home: KvHome) -> tuple[int, ...]:
+        """The cores of `home` that hold the row's layer."""
+        stage, _ = _stage(len(self.position), len(home.groups), self.position[row.layer])
+        return home.groups[stage]
+
+    def flows(self, row: KvRow, tokens: int, destination: KvHome) -> tuple[Flow, ...]:
+        src, dst = self.cores(row, self.source), self.cores(row, destination)
+        return flows(row.shape, tokens, self.bits, src, dst, self.grid)
+
+    def move(
+        self,
+        flow: Flow,
+        row: KvRow,
+        destination: KvHome,
+        after: list[int],
+        at_hand: bool = False,
+    ) -> None:
+        """One flow in pieces; `at_hand`: the source has all of it in its scratchpad. A core that is
+        at both ends keeps what it has."""
+        if flow.src == flow.dst:
+            return
+        here = 1.0 if at_hand else _resident(self.source, flow.src)
+        kept = int(flow.num_bytes * here)
+        wanted = int(flow.num_bytes * _resident(destination, flow.dst))
+        first, size = self._first_byte(flow, row, here), self._piece_bytes(flow)
+        for start in range(0, flow.num_bytes, size):
+            end = min(start + size, flow.num_bytes)
+            loaded, stored = (end - max(start, min(part, end)) for part in (kept, wanted))
+            piece = _Piece(flow, self.op_row(row), end - start, loaded, stored)
+            self._piece(piece, first + end - loaded - kept, destination, after)
+
+    def _piece(self, piece: "_Piece", offset: int, destination: KvHome, after: list[int]) -> None:
+        """LOAD from `offset` of the source's KV on, SEND, RECV, STORE; loads and stores as far as
+        there are bytes for them."""
+        flow, waits, room = piece.flow, list(after), list[int]()
+        leaves, arrives = self._window(flow.src, False), self._window(flow.dst, True)
+        if piece.loaded_bytes:
+            waits.append(self._load(piece, offset, leaves.reserve(piece.loaded_bytes)))
+        if piece.stored_bytes:
+            room = arrives.reserve(piece.stored_bytes)
+        send, recv = self.builder.message(
+            flow.src, flow.dst, piece.op, piece.num_bytes, waits, room
+        )
+        if piece.loaded_bytes:
+            leaves.hold(piece.loaded_bytes, [send])
+        if piece.stored_bytes:
+            arrives.hold(piece.stored_bytes, [self._store(piece, destination, recv)])
+
+    def _first_byte(self, flow: Flow, row: KvRow, resident: float) -> int:
+        """Of what the flow takes from the source's memory, behind the layers before it."""
+        num_stages = len(self.source.groups)
+        _, before = _stage(len(self.position), num_stages, self.position[row.layer])
+        layers = before * (flow.cache_bytes - int(flow.cache_bytes * resident))
+        return layers + flow.offset_bytes - int(flow.offset_bytes * resident)
+
+    def _piece_bytes(self, flow: Flow) -> int:
+        return max(1, min(self._window_bytes(flow.src), self._window_bytes(flow.dst)) // PIECES)
+
+    def _window_bytes(self, core: int) -> int:
+        return self.specs[core].scratchpad.capacity_bytes // WINDOW_PARTS
+
+    def _window(self, core: int, receives: bool) -> Window:
+        return self.windows.setdefault((core, receives), Window(self._window_bytes(core)))
+
+    def _load(self, piece: "_Piece", offset: int, waits: list[int]) -> int:
+        core = piece.flow.src
+        memory_id, address = _place(self.source, core)
+        return self.builder.load(
+            core, piece.op, memory_id, address + offset, piece.loaded_bytes, waits,
+            engine=min(1, self.specs[core].dma.engines - 1),
+        )  # fmt: skip
+
+    def _store(self, piece: "_Piece", home: KvHome, recv: int) -> int:
+        core, size = piece.flow.dst, piece.stored_bytes
+        memory_id, address = _place(home, core)
+        offset = self.filled.get(core, 0)
+        self.filled[core] = offset + size
+        return self.builder.store(
+            core, piece.op, memory_id, address + offset, size, [recv],
+            engine=min(2, self.specs[core].dma.engines - 1),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What of a flow goes in one message, and how much of it is loaded and stored."""
+
+    flow: Flow
+    op: int
+    num_bytes: int
+    loaded_bytes: int
+    stored_bytes: int
+
+
+@lru_cache(maxsize=1024)
+def _stage(num_layers: int, num_stages: int, index: int) -> tuple[int, int]:
+    """The stage of a layer, and how many layers of it stand before."""
+    stages = assign_stages(num_layers, num_stages)
+    stage = next(i for i, layers in enumerate(stages) if index in layers)
+    return stage, index - stages[stage].start
+
+
+def _place(home: KvHome, core: int) -> tuple[int, int]:
+    return next((memory_id, address) for c, memory_id, address in home.places if c == core)
+
+
+def _resident(home: KvHome, core: int) -> float:
+    """A core without memory has all of it in its scratchpad."""
+    has_memory = any(c == core for c, _, _ in home.places)
+    return home.resident_fraction if has_memory else 1.0
+
+
+def _started(program: Program) -> ProgramBuilder:
+    """A builder that has the rows of `program`."""
+    builder = ProgramBuilder()
+    builder.extend(program.columns, program.dep_start, program.deps)
+    builder.ops += program.ops
+    builder.placed += program.placed
+    builder.notes += program.notes
+    return builder
+
+
+def reordered(program: Program, order: np.ndarray) -> Program:
+    """The same tasks, row i being what was row `order[i]`; every dependency must stay in front of
+    its dependents."""
+    new_index = np.empty(len(order), np.int64)
+    new_index[order] = np.arange(len(order))
+    columns = {name: program.columns[name][order] for name in COLUMNS}
+    matched = columns["match"]
+    columns["match"] = np.where(matched < 0, NONE, new_index[matched]).astype(np.int32)
+    counts = np.diff(program.dep_start)[order]
+    dep_start = np.concatenate([[0], np.cumsum(counts)])
+    # the deps of new row i are those of its old row, one after the other
+    within = np.arange(dep_start[-1]) - np.repeat(dep_start[:-1], counts)
+    deps = program.deps[np.repeat(program.dep_start[:-1][order], counts) + within]
+    deps = new_index[deps].astype(np.int32)
+    return Program(columns, dep_start, deps, program.ops, program.placed, program.notes)
