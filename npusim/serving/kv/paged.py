@@ -1,26 +1,28 @@
 """Requests that come, grow and go → blocks of one size in scratchpads and memory (paged)."""
 
 from collections import Counter
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Sequence
 
 from npusim.serving.kv.blocks import BlockPool, KvSize
-from npusim.serving.kv.prefix import PrefixCache, block_keys, shareable_blocks
+from npusim.serving.kv.prefix import PrefixCache, block_keys
 from npusim.serving.request import Request
 from npusim.spec.serving import Kv
 
 
 class Held:
     """What a request holds: its blocks in the order of its tokens, `room` for so many tokens,
-    `num_sram` of the blocks in scratchpads; contents of the first `committed` were offered to the
-    prefix cache."""
+    `num_sram` of the blocks in scratchpads; `keys` of its shareable blocks, the first `committed`
+    of which were offered to the prefix cache."""
 
-    __slots__ = ("blocks", "committed", "num_sram", "room")
+    __slots__ = ("blocks", "committed", "keys", "num_sram", "room")
 
-    def __init__(self, blocks: list[int], num_sram: int, room: int, committed: int):
+    def __init__(
+        self, blocks: list[int], num_sram: int, room: int, keys: Sequence[int], committed: int
+    ):
         self.blocks = blocks
         self.num_sram = num_sram
         self.room = room
+        self.keys = keys
         self.committed = committed
 
 
@@ -34,6 +36,7 @@ class PagedKv:
         self._shares = kv.prefix_cache
         self._watermark = int(kv.watermark_fraction * size.num_blocks)
         self._held: dict[int, Held] = {}
+        self._last: tuple[Request, list[int]] | None = None
         self._swapped: dict[int, int] = {}  # blocks moved out, by request
         self._swap_free = size.swap_blocks
 
@@ -94,18 +97,11 @@ class PagedKv:
         return True
 
     def commit(self, request: Request) -> None:
-        if not self._shares or not request.prefix:
-            return
         held = self._held[request.request_id]
-        block_tokens = self.size.block_tokens
-        done = request.computed_tokens // block_tokens
-        done = min(done, shareable_blocks(request, block_tokens))
-        if done <= held.committed:
-            return
-        keys = islice(block_keys(request, block_tokens), held.committed, done)
-        for block, key in zip(held.blocks[held.committed : done], keys, strict=True):
-            self._prefix.publish(key, block)
-        held.committed = done
+        done = min(len(held.keys), request.computed_tokens // self.size.block_tokens)
+        for index in range(held.committed, done):
+            self._prefix.publish(held.keys[index], held.blocks[index])
+        held.committed = max(held.committed, done)
 
     def release(self, request: Request) -> None:
         held = self._held.pop(request.request_id)
@@ -136,12 +132,13 @@ class PagedKv:
     def resident_fraction(self, requests: Iterable[Request]) -> float:
         if self.size.sram_blocks in (0, self.size.num_blocks):
             return 1.0 if self.size.sram_blocks else 0.0
+        block_tokens = self.size.block_tokens
         filled = resident = 0
         for request in requests:
             held = self._held[request.request_id]
-            count = min(len(held.blocks), self._blocks(request.computed_tokens))
+            count = min(len(held.blocks), -(-request.computed_tokens // block_tokens))
             filled += count
-            resident += min(held.num_sram, count)
+            resident += held.num_sram if held.num_sram < count else count
         return resident / filled if filled else 0.0
 
     def check(self) -> None:
@@ -159,12 +156,18 @@ class PagedKv:
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self.size.block_tokens)
 
+    def _keys(self, request: Request) -> Sequence[int]:
+        """Keys of its shareable blocks; kept for the request asked for last, since one that waits
+        at the head of a queue is asked for again and again."""
+        if not self._shares or not request.prefix:
+            return ()
+        if self._last is None or self._last[0] is not request:
+            self._last = request, block_keys(request, self.size.block_tokens)
+        return self._last[1]
+
     def _find(self, request: Request, tokens: int) -> list[int]:
         """Cached blocks that hold the request's beginning, no more than `tokens` of it."""
-        if not self._shares or not request.prefix:
-            return []
-        block_tokens = self.size.block_tokens
-        return self._prefix.find(block_keys(request, block_tokens), tokens // block_tokens)
+        return self._prefix.find(self._keys(request)[: max(tokens, 0) // self.size.block_tokens])
 
     def _enter(self, request: Request, found: list[int], tokens: int) -> bool:
         """First room for `tokens`, `found` blocks among it, above the watermark; False and
@@ -179,7 +182,8 @@ class PagedKv:
         num_sram += self._pool.num_sram(found)
         blocks = found + blocks
         room = len(blocks) * self.size.block_tokens
-        self._held[request.request_id] = Held(blocks, num_sram, room, len(found))
+        keys = self._keys(request)
+        self._held[request.request_id] = Held(blocks, num_sram, room, keys, len(found))
         return True
 
     def _take(self, count: int) -> tuple[list[int], int]:

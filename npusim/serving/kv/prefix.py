@@ -1,7 +1,7 @@
 """Contents of requests' leading blocks → blocks that hold them already, shared by owners."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from npusim.serving.request import Request
 
@@ -12,7 +12,7 @@ def shareable_blocks(request: Request, block_tokens: int) -> int:
     return min(covered, request.prompt_tokens) // block_tokens
 
 
-def block_keys(request: Request, block_tokens: int) -> Iterator[int]:
+def block_keys(request: Request, block_tokens: int) -> list[int]:
     """Keys of the request's shareable blocks, first to last.
 
     A block's key is a hash of all ids up to the block's end, chained, and of its index: equal keys
@@ -20,13 +20,16 @@ def block_keys(request: Request, block_tokens: int) -> Iterator[int]:
     Assumes that unequal ids are unequal tokens, and that the 64-bit hashes do not collide.
     """
     id_tokens = request.prefix_block_tokens
+    keys = []
     chain, chained = hash((id_tokens,)), 0
     for index in range(shareable_blocks(request, block_tokens)):
         upto = -(-(index + 1) * block_tokens // id_tokens)
-        for content in request.prefix[chained:upto]:
-            chain = hash((chain, content))
-        chained = upto
-        yield hash((chain, index))
+        if upto > chained:
+            for content in request.prefix[chained:upto]:
+                chain = hash((chain, content))
+            chained = upto
+        keys.append(hash((chain, index)))
+    return keys
 
 
 class PrefixCache:
@@ -43,18 +46,14 @@ class PrefixCache:
     def num_idle(self) -> int:
         return len(self._idle)
 
-    def find(self, keys: Iterable[int], most: int) -> list[int]:
-        """Blocks of the longest known start of `keys`, at most `most`; nothing is touched."""
-        blocks: list[int] = []
-        if most <= 0 or not self._block_of:
-            return blocks
+    def find(self, keys: Iterable[int]) -> list[int]:
+        """Blocks of the longest known start of `keys`; nothing is touched."""
+        blocks = []
         for key in keys:
             block = self._block_of.get(key)
             if block is None:
                 break
             blocks.append(block)
-            if len(blocks) == most:
-                break
         return blocks
 
     def num_idle_of(self, blocks: Iterable[int]) -> int:
