@@ -1,7 +1,5 @@
 """The loop of the fast engine: tick after tick, phase after phase."""
 
-import numpy as np
-
 from npusim.engine import layout as at
 from npusim.engine.dram import serve_channel, touch_channel
 from npusim.engine.kernel import entry, kernel
@@ -9,10 +7,10 @@ from npusim.engine.network import arbitrate, give_credits, tail_left
 from npusim.engine.ports import no_longer_under_way, packet_event, run_port
 from npusim.engine.queues import compute_over, run_queue, timer_over
 from npusim.engine.record import flush_all
-from npusim.engine.tasks import became_ready, drain_chain, send_acks
+from npusim.engine.tasks import begin_stream, drain_chain, send_acks
 from npusim.engine.wheel import next_tick, schedule, take_slot
 
-DONE, STUCK, SPANS_FULL, LIMIT = range(4)
+IDLE, ENDED, SPANS_FULL, LIMIT = range(4)
 
 
 @kernel
@@ -32,25 +30,14 @@ def _dispatch(A, entity, event):
         compute_over(A, entity)
     elif event == at.DMA_TIMER:
         timer_over(A, entity)
-
-
-@kernel
-def _begin(A):
-    """Phase A of tick 0: tasks without dependencies become ready."""
-    A[at.BEGUN] = 1
-    for i in range(A[at.NUM_TASKS]):
-        task = A[at.TASKS] + i * at.T_SIZE
-        if A[task + at.T_WAITS] == 0:
-            became_ready(A, task)
+    elif event == at.BEGIN:
+        begin_stream(A, entity)
 
 
 @kernel
 def _phase_a(A, tick):
     """Events that are due; parked ones go back to the wheel. Returns how many were due."""
     count = 0
-    if A[at.BEGUN] == 0:
-        _begin(A)
-        count = 1
     entity = take_slot(A, tick)
     while entity != at.NIL:
         following = A[entity + at.NEXT_EVENT]
@@ -92,22 +79,35 @@ def _phases_b_to_f(A, spans):
 @kernel
 def _following_tick(A):
     """The next tick in which something happens; −1 when nothing will."""
-    if A[at.BEGUN] == 0:
-        return np.int64(0)
     return A[at.NOW] + 1 if A[at.N_CREDITS] > 0 else next_tick(A)
+
+
+@kernel
+def _welcome(A):
+    """Puts the begin of new streams on the wheel."""
+    stream = A[at.NEW]
+    while stream != at.NIL:
+        following = A[stream + at.NEXT_EVENT]
+        schedule(A, stream, at.BEGIN, A[stream + at.DUE])
+        stream = following
+    A[at.NEW] = at.NIL
 
 
 @entry
 def advance(A, spans, limit):
-    """Runs all ticks up to and including `limit`; returns DONE, STUCK (no event is left but tasks
-    are), SPANS_FULL (empty the span buffer and call again) or LIMIT."""
+    """Runs ticks up to and including `limit`, or the first in which a group ends; returns ENDED,
+    LIMIT, IDLE (no event is left), or SPANS_FULL (empty the span buffer and call again)."""
     most_spans = A[at.NUM_CHANNELS] + A[at.NUM_LINKS]
+    _welcome(A)
     while True:
         if A[at.KEEP_SPANS] == 1 and spans.shape[0] - A[at.NUM_SPANS] < most_spans:
             return SPANS_FULL
         tick = _following_tick(A)
+        A[at.FOLLOWING] = tick
         if tick < 0:
             break
+        if A[at.ENDED] != at.NIL:
+            return ENDED
         if tick > limit:
             return LIMIT
         A[at.NOW] = tick
@@ -118,4 +118,4 @@ def advance(A, spans, limit):
             _phases_b_to_f(A, spans)
     if A[at.KEEP_SPANS] == 1:
         flush_all(A, spans)
-    return DONE if A[at.TASKS_LEFT] == 0 else STUCK
+    return IDLE if A[at.ENDED] == at.NIL else ENDED

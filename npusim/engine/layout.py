@@ -3,7 +3,8 @@
 An entity (link, FIFO, packet, …) is a block of words and is known by the offset of its block, so a
 reference is a plain integer: `A[link + L_BUSY]`. Blocks of what can have an event pending start
 with the same three words; the offset is then also the event. Tables start at cache lines. Offsets
-grow with the number of the entity, so comparing offsets compares numbers.
+of FIFOs and links grow with their numbers, so comparing offsets compares numbers; tasks come and go
+and carry theirs (T_NUMBER).
 """
 
 NIL = -1
@@ -13,12 +14,14 @@ WHEEL_SLOTS = 4096
 
 # Globals, at the start of the array.
 (
-    NOW, EVENTS, TASKS_LEFT, FREE_PACKET, CHAIN, BIN_SHIFT, NUM_SPANS, LAST_TICK, BEGUN,
+    NOW, EVENTS, FREE_PACKET, CHAIN, BIN_SHIFT, NUM_SPANS, LAST_TICK,
+    NEW,  # streams whose begin is still to be put on the wheel, chained by NEXT_EVENT
+    ENDED,  # groups that ended in this tick, chained by S_NEXT
+    FOLLOWING,  # the next tick in which something happens, NIL: none
     KHZ, NUM_CORES, NUM_VCS, LOCKED, LOCK_ACK, FIFO_ARBITRATION, HANDSHAKE, HEADER, MIN_PACKET,
     MAX_PACKET, PACKETS_PER_MESSAGE, KEEP_SPANS, NUM_ROUTERS, NUM_NODES,
     # bases of the tables
-    LINKS, FIRST_SOURCE, CHANNELS, QUEUES, CORES, TASKS, MEMORIES, ROUTE, SUCCESSORS,
-    NUM_LINKS, NUM_CHANNELS, NUM_TASKS,
+    LINKS, FIRST_SOURCE, CHANNELS, CORES, ROUTE, NUM_LINKS, NUM_CHANNELS,
     # work lists of the phases: number of entries, base
     N_QUEUES, W_QUEUES, N_PORTS, W_PORTS, N_ACKS, W_ACKS, N_LINKS, W_LINKS, N_CHANNELS, W_CHANNELS,
     # locks: messages have the last VC; others heed locks; one was released in this tick;
@@ -27,15 +30,15 @@ WHEEL_SLOTS = 4096
     MIXED_WIDTHS,  # links differ in width
     RINGS,  # there are links that are part of a ring
     N_CREDITS, W_CREDITS,  # FIFOs that get room back in the next tick: offset << 32 | how much
-) = range(53)  # fmt: skip
+) = range(49)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS
 HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64
 
-# First words of links, channels, queues and packets; kinds of events.
+# First words of links, channels, queues, streams and packets; kinds of events.
 EVENT, NEXT_EVENT, DUE = range(3)
-TAIL_LEFT, CHANNEL_OPEN, COMPUTE_OVER, DMA_TIMER = range(4)
-AT_ROUTER, AT_NODE, AT_CHANNEL, DATA_READY, PORT_DONE = range(4, 9)
+TAIL_LEFT, CHANNEL_OPEN, COMPUTE_OVER, DMA_TIMER, BEGIN = range(5)
+AT_ROUTER, AT_NODE, AT_CHANNEL, DATA_READY, PORT_DONE = range(5, 10)
 
 # What a hop touches stands in the first 8 words, one cache line.
 (
@@ -60,8 +63,9 @@ FIRST_RESPONSE_KIND = LOAD_DATA  # this and later ones use the response network
 ) = range(3, 21)  # fmt: skip
 P_SIZE = 24
 
+# Q_NEXT: the first task that has not been taken, chained by T_NEXT up to Q_LAST.
 (
-    Q_POS, Q_END, Q_TASK, Q_CORE, Q_ENGINE, Q_BUSY, Q_TOUCHED, Q_TIMER, Q_ASKED, Q_ANSWERED,
+    Q_NEXT, Q_LAST, Q_TASK, Q_CORE, Q_ENGINE, Q_BUSY, Q_TOUCHED, Q_TIMER, Q_ASKED, Q_ANSWERED,
     Q_UNDER_WAY, Q_LIMIT, Q_ISSUE_TICKS, Q_NEXT_ISSUE, Q_UNIT_BYTES, Q_OFFSET, Q_INDEX, Q_PACKET,
     Q_START, Q_SEEN,
 ) = range(3, 23)  # fmt: skip
@@ -75,12 +79,22 @@ MAX_ENGINES = 32
 ) = range(11)  # fmt: skip
 C_SIZE = C_SOURCES + 2 * MAX_ENGINES
 
+# What stands still, what changes, what only transfers have: a cache line each. T_NEXT: the task
+# behind it in its queue; of one that has ended, the next whose successors are to be told.
 (
-    T_KIND, T_CORE, T_QUEUE, T_TICKS, T_BYTES, T_MEMORY, T_ADDRESS, T_ROW_BYTES, T_STRIDE, T_MATCH,
-    T_SUCCESSORS, T_SUCCESSORS_END, T_WAITS, T_LEFT, T_READY, T_START, T_END, T_POSTED, T_ASKED,
-    T_CHAIN,
-) = range(20)  # fmt: skip
-T_SIZE = 20
+    T_KIND, T_CORE, T_QUEUE, T_TICKS, T_BYTES, T_NUMBER, T_NEXT, T_GROUP,
+    T_WAITS, T_LEFT, T_READY, T_START, T_END, T_SUCCESSORS, T_SUCCESSORS_END, T_MATCH,
+    T_MEMORY, T_ADDRESS, T_ROW_BYTES, T_STRIDE, T_POSTED, T_ASKED,
+) = range(22)  # fmt: skip
+T_SIZE = 24
+INDEX_BITS = 28  # of a unit's key, below the number of its task
+
+# A stream: tasks that are handed over together and begin together. Its groups: tasks whose last end
+# is announced.
+J_TASKS, J_TASKS_END = range(3, 5)
+J_SIZE = 8
+S_LEFT, S_NEXT, S_NUMBER = range(3)
+S_SIZE = 4
 
 M_FIRST_CHANNEL, M_NUM_CHANNELS, M_INTERLEAVE = range(3)
 M_SIZE = 3

@@ -17,7 +17,7 @@ def new_packet(A, kind, task, index, payload, wire):
     A[at.FREE_PACKET] = A[packet + at.P_NEXT]
     A[packet + at.P_KIND] = kind
     A[packet + at.P_TASK] = task
-    A[packet + at.P_KEY] = (task << 32) | index  # a task's offset fits 31 bits: 16 GiB of state
+    A[packet + at.P_KEY] = (A[task + at.T_NUMBER] << at.INDEX_BITS) | index
     A[packet + at.P_PAYLOAD] = payload
     A[packet + at.P_WIRE] = wire
     A[packet + at.P_NEXT] = at.NIL

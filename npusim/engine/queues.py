@@ -20,14 +20,14 @@ def run_queue(A, queue):
 
 @kernel
 def _next_is_ready(A, queue):
-    position = A[queue + at.Q_POS]
-    return position < A[queue + at.Q_END] and A[A[position] + at.T_WAITS] == 0
+    task = A[queue + at.Q_NEXT]
+    return task != at.NIL and A[task + at.T_WAITS] == 0
 
 
 @kernel
 def _take_next(A, queue):
-    task = A[A[queue + at.Q_POS]]
-    A[queue + at.Q_POS] += 1
+    task = A[queue + at.Q_NEXT]
+    A[queue + at.Q_NEXT] = A[task + at.T_NEXT]
     A[queue + at.Q_TASK] = task
     return task
 

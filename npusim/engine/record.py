@@ -32,7 +32,7 @@ def reach(A, tick):
 def _flush(A, spans, track, task, start_ps, end_ps, num_bytes):
     row = A[at.NUM_SPANS]
     spans[row, 0] = track
-    spans[row, 1] = (task - A[at.TASKS]) // at.T_SIZE
+    spans[row, 1] = A[task + at.T_NUMBER]
     spans[row, 2] = start_ps
     spans[row, 3] = end_ps
     spans[row, 4] = num_bytes

@@ -161,6 +161,12 @@ class Tasks:
     queue_tasks: np.ndarray
     queue_core: np.ndarray
     queue_engine: np.ndarray  # DMA engine index, NONE for a compute queue
+    # by which tasks that come later find the same queue again; None: 0, 1, … as they stand
+    queue_key: np.ndarray | None = field(default=None, kw_only=True)
+
+    @property
+    def queue_keys(self) -> np.ndarray:
+        return np.arange(self.num_queues) if self.queue_key is None else self.queue_key
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -171,21 +177,25 @@ class Tasks:
 
 
 @dataclass
-class Outcome:
-    """What an engine gives back; ticks, −1 where nothing happened. Both engines give equal ones.
-
-    Keys, all int64 by row: `channel` read_bytes, write_bytes, busy_ps, requests, row_hits,
-    row_misses, and the ticks that units spent in each phase, request_ticks, queue_ticks,
-    service_ticks, response_ticks; `link` packets, bytes, busy_ticks, wait_ticks; `core`
-    port_bytes, port_busy_ticks, stretch_ticks.
+class Totals:
+    """What a chip has done so far. Keys, all int64 by row: `channel` read_bytes, write_bytes,
+    busy_ps, requests, row_hits, row_misses, and the ticks that units spent in each phase,
+    request_ticks, queue_ticks, service_ticks, response_ticks; `link` packets, bytes, busy_ticks,
+    wait_ticks; `core` port_bytes, port_busy_ticks, stretch_ticks.
     """
+
+    channel: dict[str, np.ndarray]
+    link: dict[str, np.ndarray]
+    core: dict[str, np.ndarray]
+
+
+@dataclass
+class Outcome(Totals):
+    """What a run gives back; ticks, −1 where nothing happened. Both engines give equal ones."""
 
     ready: np.ndarray
     start: np.ndarray
     end: np.ndarray
-    channel: dict[str, np.ndarray]
-    link: dict[str, np.ndarray]
-    core: dict[str, np.ndarray]
     bin_ticks: int
     channel_bins: np.ndarray
     link_bins: np.ndarray

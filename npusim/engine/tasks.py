@@ -18,7 +18,7 @@ def touch_queue(A, queue):
 @kernel
 def chain(A, task):
     """Puts a task that has ended on the list whose successors are still to be told."""
-    A[task + at.T_CHAIN] = A[at.CHAIN]
+    A[task + at.T_NEXT] = A[at.CHAIN]
     A[at.CHAIN] = task
 
 
@@ -41,18 +41,36 @@ def became_ready(A, task):
 
 
 @kernel
+def begin_stream(A, stream):
+    """Phase A: tasks without dependencies become ready."""
+    task, end = A[stream + at.J_TASKS], A[stream + at.J_TASKS_END]
+    while task < end:
+        if A[task + at.T_WAITS] == 0:
+            became_ready(A, task)
+        task += at.T_SIZE
+
+
+@kernel
 def drain_chain(A):
     """Ends the chained tasks and whatever ends because of them."""
     while A[at.CHAIN] != at.NIL:
         task = A[at.CHAIN]
-        A[at.CHAIN] = A[task + at.T_CHAIN]
+        A[at.CHAIN] = A[task + at.T_NEXT]
         A[task + at.T_END] = A[at.NOW]
-        A[at.TASKS_LEFT] -= 1
+        _leave_group(A, A[task + at.T_GROUP])
         for i in range(A[task + at.T_SUCCESSORS], A[task + at.T_SUCCESSORS_END]):
-            successor = A[A[at.SUCCESSORS] + i]
+            successor = A[i]
             A[successor + at.T_WAITS] -= 1
             if A[successor + at.T_WAITS] == 0:
                 became_ready(A, successor)
+
+
+@kernel
+def _leave_group(A, group):
+    A[group + at.S_LEFT] -= 1
+    if A[group + at.S_LEFT] == 0:
+        A[group + at.S_NEXT] = A[at.ENDED]
+        A[at.ENDED] = group
 
 
 @kernel
@@ -67,11 +85,16 @@ def bytes_done(A, task, num_bytes):
 def add_ack(A, send):
     """Notes an acknowledge for phase D: behind those that wait from before, in order of SENDs."""
     i = A[at.W_ACKS] + A[at.N_ACKS]
-    while i > A[at.W_ACKS] + A[at.N_OLD_ACKS] and A[i - 1] > send:
+    while i > A[at.W_ACKS] + A[at.N_OLD_ACKS] and _is_later(A, A[i - 1], send):
         A[i] = A[i - 1]
         i -= 1
     A[i] = send
     A[at.N_ACKS] += 1
+
+
+@kernel
+def _is_later(A, task, other):
+    return A[task + at.T_NUMBER] > A[other + at.T_NUMBER]
 
 
 @kernel

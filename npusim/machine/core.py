@@ -42,6 +42,7 @@ def build_tasks(program: Program, hw: Hardware) -> Tasks:
         queue_tasks=np.flatnonzero(queued)[np.argsort(dense, kind="stable")],
         queue_core=keys // UNITS_PER_CORE,
         queue_engine=np.where(units >= FIRST_DMA_UNIT, units - FIRST_DMA_UNIT, NONE),
+        queue_key=keys,
     )
 
 

@@ -16,6 +16,7 @@ from npusim.machine.memory import (
     stripes,
 )
 from npusim.machine.noc import build_links, build_routes, build_sources, node_routers
+from npusim.machine.totals import ticks_to_ps, to_totals
 from npusim.program import Program
 from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Fidelity
@@ -85,7 +86,6 @@ def _run_simpy(wiring: Wiring, tasks: Tasks, on_spans) -> Outcome:
     return reference.run(wiring, tasks, on_spans)
 
 
-PHASES = ("request", "queue", "service", "response")
 ENGINES: dict[str, Callable] = {"fast": _run_fast, "simpy": _run_simpy}
 
 
@@ -101,8 +101,12 @@ def run(program: Program, hw: Hardware, *, engine: str = "fast", record_spans: b
     on_spans = spans.append if spans else None
     outcome = pick(ENGINES, engine, "engine")(tables.wiring, tables.tasks, on_spans)
     if outcome.waiting:
-        raise DeadlockError("the simulation cannot proceed: " + "; ".join(outcome.waiting))
+        raise deadlock(outcome.waiting)
     return to_trace(program, hw, tables, outcome, spans)
+
+
+def deadlock(waiting: list[str]) -> DeadlockError:
+    return DeadlockError("the simulation cannot proceed: " + "; ".join(waiting))
 
 
 def build_tables(program: Program, hw: Hardware) -> Tables:
@@ -117,59 +121,19 @@ def build_tables(program: Program, hw: Hardware) -> Tables:
 
 
 def to_trace(program: Program, hw: Hardware, tables: Tables, outcome: Outcome, spans) -> Trace:
-    """Ticks → ps; totals by channel, link and core with the names a user reads."""
-    wiring = tables.wiring
-    khz = wiring.khz
+    """Ticks → ps; totals by channel, link and core."""
+    khz = tables.wiring.khz
     end_ps = ticks_to_ps(outcome.end, khz)
-    channel, link, core = outcome.channel, outcome.link, outcome.core
-    port_busy = _port_busy_ticks(hw, wiring, core)
     return Trace(
         program=program,
         makespan_ps=int(end_ps.max(initial=0)),
         ready_ps=ticks_to_ps(outcome.ready, khz),
         start_ps=ticks_to_ps(outcome.start, khz),
         end_ps=end_ps,
-        channels={
-            "memory": wiring.channels.memory,
-            **{k: channel[k] for k in ("read_bytes", "write_bytes", "busy_ps", "requests",
-                                       "row_hits", "row_misses")},
-            **{f"{p}_ps": ticks_to_ps(channel[f"{p}_ticks"], khz) for p in PHASES},
-            "peak_gb_s": tables.channel_gb_s,
-        },
-        links={
-            "network": wiring.link_network,
-            "bytes": link["bytes"],
-            "busy_ps": ticks_to_ps(link["busy_ticks"], khz),
-            "packets": link["packets"],
-            "wait_ps": ticks_to_ps(link["wait_ticks"], khz),
-            "gb_s": wiring.link_bytes * khz / 1e6,
-        },
-        cores={
-            "port_bytes": core["port_bytes"],
-            "port_busy_ps": ticks_to_ps(port_busy, khz),
-            "stretch_ps": ticks_to_ps(core["stretch_ticks"], khz),
-        },
-        channel_names=tables.channel_names,
-        link_names=wiring.link_name,
-        core_names=["{},{}".format(*divmod(i, hw.mesh.columns)) for i in range(wiring.num_cores)],
+        **vars(to_totals(hw, tables, outcome)),
         bin_ps=int(ticks_to_ps(np.array([outcome.bin_ticks]), khz)[0]),
         channel_bins=outcome.channel_bins,
         link_bins=outcome.link_bins,
         spans=spans,
         counters={"events": outcome.events},
-    )  # fmt: skip
-
-
-def _port_busy_ticks(hw: Hardware, wiring: Wiring, core: dict[str, np.ndarray]) -> np.ndarray:
-    """As counted; where ports are no servers (analytic), what their bytes would take."""
-    if wiring.port_num.any():
-        return core["port_busy_ticks"]
-    num, den = np.array([port_ratio(c, wiring.khz) for c in hw.cores()], dtype=np.int64).T
-    return -(-core["port_bytes"] * num // den)
-
-
-def ticks_to_ps(ticks: np.ndarray, khz: int) -> np.ndarray:
-    """Ticks as ps, rounded up; −1 (never) stays. Free of overflow for hours of simulated time."""
-    seconds, rest = np.divmod(ticks.astype(np.int64), khz)
-    ps = seconds * 1_000_000_000 + -(-rest * 1_000_000_000 // khz)
-    return np.where(ticks < 0, -1, ps)
+    )

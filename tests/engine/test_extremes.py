@@ -6,7 +6,7 @@ import pytest
 from chips import Stream, mesh
 from test_engines_agree import assert_equal
 
-from npusim.engine import arena, fast
+from npusim.engine import fast, streams
 from npusim.engine.reference import run as run_reference
 
 
@@ -59,7 +59,7 @@ def test_a_full_arena_is_reported():
     stream = Stream()
     stream.load(0, 0, 4096)
     with (
-        mock.patch.object(arena, "_most_packets", lambda *_: 2),
+        mock.patch.object(streams, "_most_packets", lambda *_: 2),
         pytest.raises(AssertionError, match="more packets are alive"),
     ):
         fast.run(mesh(dma_outstanding=4), stream.build())

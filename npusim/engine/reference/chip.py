@@ -1,4 +1,4 @@
-"""Wiring + Tasks → all parts of the chip, wired up."""
+"""Wiring → all parts of the chip, wired up."""
 
 import random
 
@@ -15,12 +15,12 @@ from npusim.engine.tables import Tasks, Wiring
 class Chip:
     """The parts that queues work with. `shuffle`: see Clock."""
 
-    def __init__(self, wiring: Wiring, tasks: Tasks, shuffle: random.Random | None = None):
-        self.wiring, self.tasks = wiring, tasks
+    def __init__(self, wiring: Wiring, shuffle: random.Random | None = None):
+        self.wiring = wiring
         self.clock = clock = Clock(wiring.khz, shuffle)
-        self.ledger = Ledger(clock, tasks)
+        self.ledger = Ledger(clock)
         self.network = Network(clock, wiring)
-        self.messages = Messages(clock, wiring, tasks, self.network, self.ledger)
+        self.messages = Messages(clock, wiring, self.network, self.ledger)
         self.ports = [
             Port(clock, int(num), int(den))
             for num, den in zip(wiring.port_num, wiring.port_den, strict=True)
@@ -30,6 +30,11 @@ class Chip:
             Channel(clock, wiring.channels, row, self.channel_bytes)
             for row in range(len(wiring.channels))
         ]
+
+    @property
+    def tasks(self) -> Tasks:
+        """All that were handed over so far."""
+        return self.ledger.tasks
 
     def source(self, core: int, network: int, engine: int) -> int:
         """The source FIFO of a core's DMA engine."""

@@ -23,20 +23,25 @@ class Message:
 
 
 class Messages:
-    """All messages of the program, by SEND."""
+    """All messages, by SEND."""
 
-    def __init__(
-        self, clock: Clock, wiring: Wiring, tasks: Tasks, network: Network, ledger: Ledger
-    ):
-        self._wiring, self._tasks = wiring, tasks
-        self._clock, self._network, self._ledger = clock, network, ledger
-        self.of_send = {
-            task: Message(task, int(tasks.match[task]), int(tasks.bytes[task]))
-            for task in range(len(tasks))
-            if tasks.kind[task] == SEND
-        }
+    def __init__(self, clock: Clock, wiring: Wiring, network: Network, ledger: Ledger):
+        self._wiring, self._clock = wiring, clock
+        self._network, self._ledger = network, ledger
+        self.of_send: dict[int, Message] = {}
         self._office = AcknowledgeOffice(clock, self._acknowledge)
         network.on_unlock = self._office.look
+
+    @property
+    def _tasks(self) -> Tasks:
+        return self._ledger.tasks
+
+    def add(self, numbers: range) -> None:
+        """Makes a message of each SEND among these tasks."""
+        tasks = self._tasks
+        for task in numbers:
+            if tasks.kind[task] == SEND:
+                self.of_send[task] = Message(task, int(tasks.match[task]), int(tasks.bytes[task]))
 
     def post(self, recv: int) -> None:
         """A RECV is ready."""

@@ -13,11 +13,9 @@ class Queue:
     """What both kinds have: a task in turn, and a bell that makes it look again in phase B."""
 
     def __init__(self, chip: Chip, row: int):
-        tasks = chip.tasks
-        first, last = tasks.queue_start[row], tasks.queue_start[row + 1]
-        self._chip = chip
-        self.core = int(tasks.queue_core[row])
-        self.tasks = [int(task) for task in tasks.queue_tasks[first:last]]
+        self._chip, self._row = chip, row
+        self.core = int(chip.tasks.queue_core[row])
+        self._num_taken = 0
         self.current: int | None = None  # the task it works at or waits for
         self._bell = Bell(chip.clock, Phase.QUEUES)
         chip.clock.start(self._run())
@@ -27,13 +25,22 @@ class Queue:
         self._bell.ring()
 
     def _run(self) -> Steps:
-        for task in self.tasks:
-            self.current = task
-            yield self._phase_of_queues()
-            while self._chip.ledger.ready[task] == NONE:
+        while True:
+            self.current = self._next()
+            while self.current is None:
                 yield from self._bell.wait()
-            yield from self._work(task)
-        self.current = None
+                self.current = self._next()
+            self._num_taken += 1
+            yield self._phase_of_queues()
+            while self._chip.ledger.ready[self.current] == NONE:
+                yield from self._bell.wait()
+            yield from self._work(self.current)
+
+    def _next(self) -> int | None:
+        """The first task of the queue that has not been taken."""
+        tasks = self._chip.tasks
+        place = int(tasks.queue_start[self._row]) + self._num_taken
+        return int(tasks.queue_tasks[place]) if place < tasks.queue_start[self._row + 1] else None
 
     def _phase_of_queues(self) -> simpy.Event:
         return self._chip.clock.at(self._chip.clock.now, Phase.QUEUES)
