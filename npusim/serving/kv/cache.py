@@ -18,7 +18,7 @@ class KvCache(Protocol):
     Occupancy: `used_blocks` = `held_blocks` (some request owns them) + `cached_blocks` (kept for
     later requests, without an owner); `free_blocks` = blocks that can be taken, cached ones among
     them. `occupancy` is the share of all room that requests hold. Of sram_ring, blocks are those
-    of the scratchpads.
+    of the scratchpads; only `free_blocks` has those that the ring has room for as well.
     """
 
     size: KvSize
@@ -52,6 +52,9 @@ class KvCache(Protocol):
         `computed_tokens` becomes at least what was cached; `cached_tokens` is that of the first
         admission of a request that comes with nothing computed.
         """
+
+    def can_admit(self, request: Request, tokens: int) -> bool:
+        """Whether `admit` would find room now; takes and evicts nothing."""
 
     def grow(self, request: Request, tokens: int) -> bool:
         """Room for `tokens` tokens in all; False and unchanged when there is none."""

@@ -83,6 +83,10 @@ class PagedKv:
         request.computed_tokens = max(request.computed_tokens, cached_tokens)
         return True
 
+    def can_admit(self, request: Request, tokens: int) -> bool:
+        found = self._find(request, request.known_tokens - 1)
+        return self._missing(found, tokens) is not None
+
     def grow(self, request: Request, tokens: int) -> bool:
         held = self._held[request.request_id]
         if tokens <= held.room:
@@ -169,13 +173,20 @@ class PagedKv:
         """Cached blocks that hold the request's beginning, no more than `tokens` of it."""
         return self._prefix.find(self._keys(request)[: max(tokens, 0) // self.size.block_tokens])
 
-    def _enter(self, request: Request, found: list[int], tokens: int) -> bool:
-        """First room for `tokens`, `found` blocks among it, above the watermark; False and
-        unchanged when there is none. A cache that nobody holds a block of has no watermark."""
-        assert request.request_id not in self._held, f"request {request.request_id} is admitted"
+    def _missing(self, found: list[int], tokens: int) -> int | None:
+        """Blocks to take for `tokens` beside those `found`, or None when so many are not there
+        above the watermark. A cache that nobody holds a block of has no watermark."""
         count = max(self._blocks(tokens) - len(found), 0)
         spare = self._watermark if self._held else 0
-        if count > self.free_blocks - self._prefix.num_idle_of(found) - spare:
+        free = self.free_blocks - self._prefix.num_idle_of(found)
+        return None if count > free - spare else count
+
+    def _enter(self, request: Request, found: list[int], tokens: int) -> bool:
+        """First room for `tokens`, `found` blocks among it; False and unchanged when there is
+        none."""
+        assert request.request_id not in self._held, f"request {request.request_id} is admitted"
+        count = self._missing(found, tokens)
+        if count is None:
             return False
         self._prefix.take(found)
         blocks, num_sram = self._take(count)

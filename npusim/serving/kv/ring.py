@@ -50,6 +50,10 @@ class Ring:
         while self._buffers and self._buffers[0].freed:
             self._buffers.popleft()
 
+    def fits(self, tokens: int) -> bool:
+        """Whether `reserve` would find room now."""
+        return self._place(tokens) is not None
+
     def _place(self, tokens: int) -> int | None:
         """Where the next buffer starts: at the head, or at 0 when it must wrap around."""
         if not self._buffers:

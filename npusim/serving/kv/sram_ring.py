@@ -45,7 +45,8 @@ class SramRingKv:
 
     @property
     def free_blocks(self) -> int:
-        return self._pool.num_free
+        ring_tokens = self.size.memory_tokens - self._ring.used_tokens
+        return self._pool.num_free + ring_tokens // self.size.block_tokens
 
     @property
     def used_blocks(self) -> int:
@@ -80,17 +81,18 @@ class SramRingKv:
 
     def admit(self, request: Request, tokens: int) -> bool:
         assert request.request_id not in self._held, f"request {request.request_id} is admitted"
-        if self.size.memory_tokens:
-            buffer = self._ring.reserve(self._longest or request.most_tokens)
-            if buffer is None:
-                return False
-        else:
-            spare = self._watermark if self._held else 0
-            if self._blocks(tokens) > self._pool.num_free - spare:
-                return False
-            buffer = None
+        if not self.can_admit(request, tokens):
+            return False
+        longest = self._buffer_tokens(request, tokens)
+        buffer = self._ring.reserve(longest) if self.size.memory_tokens else None
         self._held[request.request_id] = Held([], buffer, 0)
         return self.grow(request, tokens)
+
+    def can_admit(self, request: Request, tokens: int) -> bool:
+        if self.size.memory_tokens:
+            return self._ring.fits(self._buffer_tokens(request, tokens))
+        spare = self._watermark if self._held else 0
+        return self._blocks(tokens) <= self._pool.num_free - spare
 
     def grow(self, request: Request, tokens: int) -> bool:
         held = self._held[request.request_id]
@@ -140,6 +142,13 @@ class SramRingKv:
         assert len(set(taken)) == len(taken), "a block is owned twice"
         self._pool.check(set(taken))
         self._ring.check([held.buffer for held in self._held.values() if held.buffer])
+
+    def _buffer_tokens(self, request: Request, tokens: int) -> int:
+        """Length of its buffer. One that only prefills here may be longer than the ring at last:
+        then it gets the ring as a whole."""
+        if self._longest is not None:
+            return self._longest
+        return max(tokens, min(request.most_tokens, self.size.memory_tokens))
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self.size.block_tokens)

@@ -25,7 +25,7 @@ def test_tokens_go_to_the_scratchpad_and_then_to_the_buffer():
     cache, request = cache_of(2, 100), request_of(1, 6, output_tokens=15)
     assert cache.admit(request, 6)
     request.computed_tokens = 6
-    assert resident(cache, request) == 1.0 and cache.free_blocks == 0
+    assert resident(cache, request) == 1.0 and cache.held_blocks == 2
     assert cache.grow(request, 8) and cache.grow(request, 9) and cache.grow(request, 20)
     request.computed_tokens = 20
     assert resident(cache, request) == 8 / 20
@@ -48,7 +48,7 @@ def test_who_has_begun_its_buffer_stays_there():
     cache.release(first)
     assert cache.grow(second, 8)
     second.computed_tokens = 8
-    assert resident(cache, second) == 0.0 and cache.free_blocks == 1
+    assert resident(cache, second) == 0.0 and cache.held_blocks == 0
 
 
 def test_the_buffer_of_the_longest_length_is_reserved_at_admission():
@@ -80,6 +80,18 @@ def test_a_request_as_long_as_the_ring_fits_and_one_token_more_never_does():
     cache = cache_of(3, 20)
     assert cache.fits_ever(20) and not cache.fits_ever(21)
     assert not cache.admit(request_of(1, 21), 21) and cache.held_blocks == 0
+
+
+def test_the_prompt_of_a_request_longer_than_the_ring_fits_where_it_only_prefills():
+    cache, request = cache_of(0, 20), request_of(1, 12, output_tokens=100)
+    assert cache.admit(request, 12) and cache.occupancy == 1.0
+
+
+def test_free_blocks_are_those_of_the_scratchpad_and_of_the_ring():
+    cache = cache_of(2, 21)
+    assert cache.free_blocks == 2 + 5
+    assert cache.admit(request_of(1, 5, output_tokens=6), 5)
+    assert cache.free_blocks == 0 + 2
 
 
 def test_without_memory_there_are_only_the_blocks():
