@@ -4,7 +4,7 @@ Both file formats are written from it. Times are kept in ps; the formats hold wh
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -61,3 +61,29 @@ class Timeline:
     strings: list[str]
     end_ps: int
     events: Callable[[], Iterator[Slices | Counts]]
+
+
+@dataclass
+class Tables:
+    """What is numbered while the tracks are laid out: groups first, then tracks and strings as
+    they are asked for."""
+
+    groups: list[Group] = field(default_factory=list)
+    tracks: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    ranks_units: list[tuple[int, str]] = field(default_factory=list)
+    strings: dict[str, int] = field(default_factory=dict)
+
+    def text(self, text: str) -> int:
+        return self.strings.setdefault(text, len(self.strings))
+
+    def track(self, group: str, name: str, rank: int, lane: int = 0, unit: str = "") -> int:
+        key = (group, name, lane)
+        if key not in self.tracks:
+            self.tracks[key] = len(self.tracks)
+            self.ranks_units.append((rank, unit))
+        return self.tracks[key]
+
+    def track_list(self) -> list[Track]:
+        numbers = {group.name: i for i, group in enumerate(self.groups)}
+        rows = zip(self.tracks, self.ranks_units, strict=True)
+        return [Track(key[1], numbers[key[0]], rank, unit) for key, (rank, unit) in rows]

@@ -23,7 +23,11 @@ from npusim.units import PS_PER_NS
 
 SEQUENCE = 1
 FIRST_GROUP = 1  # uuids: groups from here, then tracks, then sections
-ANNOTATION_NAMES = ("op", "layer", "bytes", "flops", "task", "new_tokens")
+ANNOTATION_NAMES = (
+    *("op", "layer", "bytes", "flops", "task", "new_tokens"),  # of a run, then of serving
+    *("request", "instance", "prompt_tokens", "output_tokens", "cached_tokens", "preemptions"),
+    *("prefill_tokens", "decodes", "requests", "context_tokens", "waiting", "kv_blocks"),
+)
 
 
 def perfetto_chunks(timeline: Timeline) -> Iterator[bytes]:

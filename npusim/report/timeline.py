@@ -34,8 +34,13 @@ def write_timeline(setup: "Setup", run: Run, path: str | Path) -> Path:
     The same run gives the same bytes. Memory stays bounded by a chunk of slices beyond
     what the run itself holds. Raises SpecError for an unknown suffix.
     """
+    return write_events(timeline(setup, run), path)
+
+
+def write_events(events: Timeline, path: str | Path) -> Path:
+    """Writes any timeline; returns the path. Raises SpecError for an unknown suffix."""
     path = Path(path)
-    chunks = check_path(path)(timeline(setup, run))
+    chunks = check_path(path)(events)
     with replacing(path) as file:
         _write(chunks, file, zipped=path.name.endswith(".gz"))
     return path

@@ -1,13 +1,13 @@
 """Setup and Run → a Timeline: units of cores, channels and links as tracks, with their events."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npusim.report.events import Counts, Group, Slices, Timeline, Track
+from npusim.report.events import Counts, Group, Slices, Tables, Timeline
 from npusim.report.lanes import lanes
 from npusim.report.occupancy import occupancy
 from npusim.report.usage import short_name
@@ -41,31 +41,6 @@ COUNTED = (
 
 
 @dataclass
-class _Tables:
-    """What is numbered while the tracks are laid out."""
-
-    groups: list[Group] = field(default_factory=list)
-    tracks: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    ranks_units: list[tuple[int, str]] = field(default_factory=list)
-    strings: dict[str, int] = field(default_factory=dict)
-
-    def text(self, text: str) -> int:
-        return self.strings.setdefault(text, len(self.strings))
-
-    def track(self, group: str, name: str, rank: int, lane: int = 0, unit: str = "") -> int:
-        key = (group, name, lane)
-        if key not in self.tracks:
-            self.tracks[key] = len(self.tracks)
-            self.ranks_units.append((rank, unit))
-        return self.tracks[key]
-
-    def track_list(self) -> list[Track]:
-        numbers = {group.name: i for i, group in enumerate(self.groups)}
-        rows = zip(self.tracks, self.ranks_units, strict=True)
-        return [Track(key[1], numbers[key[0]], rank, unit) for key, (rank, unit) in rows]
-
-
-@dataclass
 class _View:
     """One trace, prepared once: rows to show and their tracks, strings by op, counters."""
 
@@ -84,7 +59,7 @@ def timeline(setup: "Setup", run: Run) -> Timeline:
     del setup  # names and numbers are all in the trace
     trace = run.iterations[0].trace
     cores = [Group(_core_group(name), CORES) for name in trace.core_names]
-    tables = _Tables([Group(CHIP), *cores, Group(MEMORY), Group(NOC)])
+    tables = Tables([Group(CHIP), *cores, Group(MEMORY), Group(NOC)])
     tables.track(CHIP, "iterations", 0)
     views: dict[int, _View] = {}
     for iteration in run.iterations:
@@ -117,7 +92,7 @@ def _label(iteration: Iteration) -> str:
     return f"{iteration.label} ({simulated} of {simulated + reused} layers simulated and shown)"
 
 
-def _view(trace: Trace, tables: _Tables) -> _View:
+def _view(trace: Trace, tables: Tables) -> _View:
     program = trace.program
     shown = np.flatnonzero((trace.end_ps >= 0) & (program.kind != SYNC))
     rows = shown[np.lexsort((trace.end_ps[shown], trace.start_ps[shown]))]
@@ -141,7 +116,7 @@ def _view(trace: Trace, tables: _Tables) -> _View:
     )
 
 
-def _task_tracks(trace: Trace, rows: np.ndarray, tables: _Tables) -> np.ndarray:
+def _task_tracks(trace: Trace, rows: np.ndarray, tables: Tables) -> np.ndarray:
     """Track of each task in `rows` (by start): its core's unit, in lanes where tasks overlap."""
     program = trace.program
     unit = np.where(program.kind[rows] == RECV, RECV_UNIT, program.unit[rows]).astype(np.int64)
@@ -178,7 +153,7 @@ def unit_name(unit: int) -> str:
     return f"array {unit - FIRST_ARRAY_UNIT}"
 
 
-def _span_tracks(trace: Trace, tables: _Tables) -> np.ndarray:
+def _span_tracks(trace: Trace, tables: Tables) -> np.ndarray:
     """Track of each channel and link; only those that carried something get one."""
     num_channels = len(trace.channel_names)
     used = np.zeros(num_channels + len(trace.link_names), bool)
@@ -194,7 +169,7 @@ def _span_tracks(trace: Trace, tables: _Tables) -> np.ndarray:
     return track
 
 
-def _counts(trace: Trace, tables: _Tables) -> list[Counts]:
+def _counts(trace: Trace, tables: Tables) -> list[Counts]:
     """Bandwidth of all channels and of all links, and the scratchpad bytes of each core."""
     found = []
     for rank, (name, attribute) in enumerate(COUNTED, 1):

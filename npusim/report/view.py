@@ -13,7 +13,9 @@ from npusim.report.timeline import check_path
 
 HOST = "127.0.0.1"
 TRACE_PATH = "/npusim-trace/"
-OPEN_TRACKS = r"^(Chip|Cores|Core 0,0)( \d+)?$"  # unfolded at first; JSON names end in a number
+OPEN_TRACKS = "|".join(  # unfolded at first; names in JSON end in a number
+    (r"^(Chip|Cores|Core 0,0)( \d+)?$", "^Instance", r"^Requests( \(.*)?$", "^Requests 0-")
+)
 
 
 class Handler(SimpleHTTPRequestHandler):
