@@ -8,8 +8,15 @@ from npusim.spec.serving import Limits, Slo
 
 class ChunkedPrefill:
     """Running requests first, in order of admission: a decode takes one token, an unfinished prompt
-    its next chunk. Then waiting ones, first come first served; none when something was preempted.
-    (Agrawal et al., Sarathi-Serve, OSDI 2024; the order is that of vLLM's V1 scheduler.)"""
+    its next chunk. When one finds no KV, the youngest are preempted; when it must wait itself, so
+    do all behind it. Then waiting ones, first come first served; none when something was
+    preempted. (Agrawal et al., Sarathi-Serve, OSDI 2024; the order is that of vLLM's V1 scheduler,
+    where `chunk_tokens` is called long_prefill_token_threshold, and which reserves KV by `chunk`
+    with a watermark of 0.)
+
+    Assumes that with pipeline stages a batch takes its part of the running requests; vLLM lets the
+    first batch take all that are free.
+    """
 
     def __init__(self, queues: Queues, limits: Limits, slo: Slo, num_stages: int = 1) -> None:
         self.queues = queues
@@ -20,8 +27,7 @@ class ChunkedPrefill:
         """The next iteration; empty when there is nothing to do."""
         draft, chunk = Draft(self.queues, self.limits, self.num_stages), self.limits.chunk_tokens
         for request in draft.running():
-            draft.carry_on(request, chunk)
-        waiting = self.queues.waiting
-        while waiting and not draft.preempted and draft.admit(waiting[0], chunk):
-            pass
+            if not draft.carry_on(request, chunk):
+                break
+        draft.admit_in_order(chunk)
         return draft.works
