@@ -32,6 +32,10 @@ class DeadlockError(NpusimError):
     """The simulation cannot proceed; the text names the waiting cores, tasks and links."""
 
 
+class StarvationError(NpusimError):
+    """A scheduler leaves a request waiting for ever; the text names both and what it waits for."""
+
+
 def nearest(value: object, choices: Iterable[object]) -> str:
     """`; did you mean 'x'?` for the choice closest to `value`, or nothing when none is close."""
     close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1, cutoff=0.5)
