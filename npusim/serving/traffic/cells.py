@@ -46,7 +46,9 @@ def table(
     Raises SpecError for a missing column or a line with more or fewer cells than the header.
     """
     lines = _lines(file)
-    place, header = next(lines)
+    place, header = next(lines, ("", []))
+    if not header:
+        raise SpecError("is empty", str(file))
     header = [name.strip() for name in header]
     columns = [_column(header, name, place) for name in needed]
     columns += [header.index(name) if name in header else -1 for name in optional]

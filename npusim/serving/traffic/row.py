@@ -1,5 +1,6 @@
 """What every source of traffic gives: a Row for each request, and random streams of one seed."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 from numpy.random import Generator, default_rng
@@ -32,9 +33,14 @@ def streams(seed: int) -> dict[str, Generator]:
     return dict(zip(STREAMS, default_rng(seed).spawn(len(STREAMS)), strict=True))
 
 
-def check_end(end_ps: float, lever: str) -> None:
+def exact(value: float) -> Fraction:
+    """The decimal number that a file says, not the float next to it: 0.1 is 1/10."""
+    return Fraction(repr(float(value)))
+
+
+def check_end(end_ps: float | Fraction, lever: str) -> None:
     """Raises SpecError when the last request arrives after what 64-bit picoseconds hold."""
     if not end_ps <= MAX_ARRIVAL_PS:
-        last_s, most_s = end_ps / PS_PER_S, MAX_ARRIVAL_PS // PS_PER_S
+        last_s, most_s = float(min(end_ps, 1e300)) / PS_PER_S, MAX_ARRIVAL_PS // PS_PER_S
         text = f"the last request arrives {last_s:.3g} s after the first, of at most {most_s:,} s"
         raise SpecError(f"{text}; {lever}", "traffic")

@@ -1,13 +1,12 @@
 """SyntheticTraffic and a seed → rows drawn from its laws."""
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 
 import numpy as np
 from numpy.random import Generator
 
 from npusim.serving.traffic.lengths import draw_lengths
-from npusim.serving.traffic.row import Row, check_end, streams
+from npusim.serving.traffic.row import Row, check_end, exact, streams
 from npusim.spec.traffic import SharedPrefix, SyntheticTraffic
 from npusim.units import PS_PER_S
 
@@ -50,7 +49,8 @@ def _gamma(traffic: SyntheticTraffic, random: Generator) -> list[int]:
 
 def _constant(traffic: SyntheticTraffic, random: Generator) -> list[int]:
     """Request i at i / rate, each rounded by itself: no drift."""
-    gap_ps = PS_PER_S / Fraction(repr(traffic.rate_per_s))
+    assert traffic.rate_per_s is not None
+    gap_ps = PS_PER_S / exact(traffic.rate_per_s)
     num, den = gap_ps.numerator, gap_ps.denominator
     return [(2 * index * num + den) // (2 * den) for index in range(traffic.requests)]
 

@@ -1,14 +1,13 @@
 """TraceTraffic and a seed → rows of its file: sorted, sliced, scaled, shuffled."""
 
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 from npusim.errors import SpecError
 from npusim.serving.traffic.azure import azure_rows
 from npusim.serving.traffic.mooncake import mooncake_rows
 from npusim.serving.traffic.plain import plain_rows
-from npusim.serving.traffic.row import Row, check_end, streams
+from npusim.serving.traffic.row import Row, check_end, exact, streams
 from npusim.spec.files import find
 from npusim.spec.traffic import TraceTraffic
 from npusim.units import PS_PER_S
@@ -38,8 +37,8 @@ def _sliced(rows: list[Row], traffic: TraceTraffic, file: Path) -> list[Row]:
     if not rows:
         raise SpecError("has no requests", str(file))
     offsets = [row.arrival_ps - rows[0].arrival_ps for row in rows]
-    start_ps = _exact_ps(traffic.start_s)
-    end_ps = offsets[-1] + 1 if traffic.end_s is None else _exact_ps(traffic.end_s)
+    start_ps = exact(traffic.start_s) * PS_PER_S
+    end_ps = offsets[-1] + 1 if traffic.end_s is None else exact(traffic.end_s) * PS_PER_S
     window = [row for row, at in zip(rows, offsets, strict=True) if start_ps <= at < end_ps]
     needed = traffic.requests or 1
     found = window[traffic.skip :][: traffic.requests]
@@ -50,22 +49,18 @@ def _sliced(rows: list[Row], traffic: TraceTraffic, file: Path) -> list[Row]:
     return found
 
 
-def _exact_ps(seconds: float) -> int:
-    return round(Fraction(repr(seconds)) * PS_PER_S)
-
-
 def _scaled(arrivals: list[int], traffic: TraceTraffic, file: Path) -> list[int]:
     """Arrivals (the first is 0) times time_scale, or such that the mean gap is 1 / rate_per_s; each
     is rounded by itself: no drift."""
-    factor = Fraction(repr(traffic.time_scale))
+    factor = exact(traffic.time_scale)
     if traffic.rate_per_s is not None and len(arrivals) > 1:
         if not arrivals[-1]:
             text = f"cannot have rate_per_s {traffic.rate_per_s:g}: its requests arrive all at once"
             raise SpecError(text, str(file))
-        gap_ps = PS_PER_S / Fraction(repr(traffic.rate_per_s))
+        gap_ps = PS_PER_S / exact(traffic.rate_per_s)
         factor = gap_ps * (len(arrivals) - 1) / arrivals[-1]
     num, den = factor.numerator, factor.denominator
-    check_end(float(arrivals[-1] * factor), LEVER)
+    check_end(arrivals[-1] * factor, LEVER)
     return [(2 * arrival * num + den) // (2 * den) for arrival in arrivals]
 
 

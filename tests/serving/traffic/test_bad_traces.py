@@ -25,6 +25,7 @@ def mooncake(**changed):
 FILES = [
     ("azure", "", ": is empty"),
     ("mooncake", " \n\n", ": is empty"),
+    ("azure", '""\n', ": is empty"),
     ("azure", AZURE, ": has no requests"),
     ("azure", AZURE.encode() + b"2023\xff,1,1\n", ":2: is not UTF-8 text"),
     ("mooncake", OK.encode() + b"\xc3", ":2: is not UTF-8 text"),

@@ -190,6 +190,8 @@ def test_without_shuffle_the_seed_changes_nothing(read):
 def test_a_trace_scaled_beyond_64_bit_picoseconds_is_refused(read):
     with pytest.raises(SpecError, match=r"^traffic: the last request arrives 9e\+09 s after the"):
         read("csv", LINES, time_scale=1e9)
+    with pytest.raises(SpecError, match=r"^traffic: the last request arrives 1e\+288 s after the"):
+        read("csv", LINES, rate_per_s=5e-324)
 
 
 def test_a_path_is_relative_to_the_scenario_or_a_bundled_name(tmp_path, monkeypatch):
