@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from npusim.serving.request import Request, Work, work_of
+from npusim.serving.request import Request, Work
 from npusim.serving.schedulers.queues import Queues
 from npusim.spec.serving import Limits
 from npusim.units import ceil_div
@@ -52,12 +52,13 @@ class Draft:
         others when there is no room. False when it was not added."""
         if len(self.works) >= self._most_carried:
             return False
-        new = min(request.remaining_tokens, self.tokens_left)
+        remaining = request.remaining_tokens
+        new = remaining if remaining < self.tokens_left else self.tokens_left
         if most_tokens is not None and new > most_tokens:
             new = most_tokens
         if new <= 0 or not self.queues.make_room(request, request.computed_tokens + new):
             return False
-        self._add(request, new)
+        self._add(request, new, new == remaining)
         return True
 
     def admit(self, request: Request, most_tokens: int | None = None, whole: bool = False) -> bool:
@@ -75,7 +76,8 @@ class Draft:
                 return False
         if left <= 0 or not self.queues.admit(request, left):
             return False
-        self._add(request, min(request.remaining_tokens, left))
+        remaining = request.remaining_tokens
+        self._add(request, min(remaining, left), remaining <= left)
         return True
 
     def admit_in_order(self, most_tokens: int | None = None, whole: bool = False) -> None:
@@ -85,11 +87,10 @@ class Draft:
         while waiting and not self.preempted and self.admit(waiting[0], most_tokens, whole):
             pass
 
-    def _add(self, request: Request, new_tokens: int) -> None:
-        work = work_of(request, new_tokens)
-        self.works.append(work)
+    def _add(self, request: Request, new_tokens: int, samples: bool) -> None:
+        self.works.append(Work(request, new_tokens, request.computed_tokens, samples))
         self.tokens_left -= new_tokens
         request.computed_tokens += new_tokens
         request.in_flight += 1
-        if not work.decodes:
+        if new_tokens > 1 or not request.generated_tokens:
             self._num_prompts += 1

@@ -9,7 +9,7 @@ from npusim.serving.schedulers.queues import Queues
 MOST_IDLE = 10_000
 
 
-class Progress:
+class Watch:
     """Watches an instance: `feed` it every batch that is chosen, ask `at_end` when nothing is
     under way and nothing will happen any more.
 

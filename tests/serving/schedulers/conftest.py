@@ -7,7 +7,7 @@ import pytest
 from npusim.serving.kv.cache import KV_CACHES, KvSize
 from npusim.serving.request import Request
 from npusim.serving.schedulers import SCHEDULERS
-from npusim.serving.schedulers.progress import Progress
+from npusim.serving.schedulers.progress import Watch
 from npusim.serving.schedulers.queues import Queues
 from npusim.spec.serving import Kv, Limits, Slo
 
@@ -28,7 +28,7 @@ class Bench:
         self.queues = Queues(self.cache, self.kv)
         args = (self.queues, self.limits, Slo(**(slo or {})), stages)
         self.scheduler = SCHEDULERS[name](*args)
-        self.progress = Progress(name, self.queues)
+        self.watch = Watch(name, self.queues)
         self.time = time if callable(time) else lambda works: time
         self.stages = stages
         self.flying = deque()  # (end_ps, start_ps, works)
@@ -49,14 +49,14 @@ class Bench:
             times += [t for t in (free, getattr(self.scheduler, "wake_ps", None)) if t is not None]
             later = [t for t in times if t > now]
             if not later:
-                self.progress.at_end()
+                self.watch.at_end()
                 return self.batches
             now = min(later)
 
     def begin(self, now):
         """Asks for a batch; when the first stage is free again."""
         works = self.scheduler.next_batch(now)
-        self.progress.feed(works)
+        self.watch.feed(works)
         self.cache.check()
         if not works:
             return 0
