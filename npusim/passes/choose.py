@@ -1,7 +1,9 @@
 """A graph, a chip, a partition and a placement → Scheme and groups of cores; `auto` is the least
 estimated time of the two together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import prod
 
 import networkx as nx
 
@@ -24,13 +26,15 @@ Groups = list[list[list[int]]]
 
 @dataclass(frozen=True)
 class Choice:
-    """A scheme and a placement with what they are estimated to take (None: not estimated)."""
+    """A scheme and a placement with what they are estimated to take (None: not estimated), and what
+    other iterations that they are chosen for take."""
 
     scheme: Scheme
     placement: str
     groups: Groups
     note: str
     estimate: Estimate | None = None
+    beside: tuple[Estimate, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,8 +48,10 @@ def choose(
     placement: str,
     dtypes: Dtypes,
     share: Share = WHOLE,
+    beside: Sequence[nx.DiGraph] = (),
 ) -> tuple[Choice, list[str]]:
-    """The mapping to use, on cores of the share, and sentences on what was chosen.
+    """The mapping to use, on cores of the share, and sentences on what was chosen. `beside`: other
+    iterations that use it as well, each as important as `graph`.
 
     Raises SpecError for an unknown partition or placement, or when `auto` finds none that can be
     used; CapacityError when those that can be used do not fit.
@@ -55,7 +61,8 @@ def choose(
     if len(schemes) * len(placements) == 1:
         name, (groups, note) = next(iter(placements.items()))
         return Choice(schemes[0], name, groups, note), [note]
-    found, refused = _estimated(graph, hardware, parallel, dtypes, schemes, placements)
+    graphs = [graph, *beside]
+    found, refused = _estimated(graphs, hardware, parallel, dtypes, schemes, placements)
     if not found:
         raise next((e for e in reversed(refused) if isinstance(e, CapacityError)), refused[-1])
     best = _best(found)
@@ -80,7 +87,7 @@ def _schemes(parallel: Parallel) -> list[Scheme]:
 
 
 def _estimated(
-    graph: nx.DiGraph,
+    graphs: Sequence[nx.DiGraph],
     hardware: Hardware,
     parallel: Parallel,
     dtypes: Dtypes,
@@ -94,14 +101,20 @@ def _estimated(
     refused: list[NpusimError] = []
     for scheme in schemes:
         try:
-            parts = _middle_layer(graph, scheme)
-            streams = _streams(graph, parts, scheme, chip, parallel.pp)
+            layers = [_middle_layer(graph, scheme) for graph in graphs]
+            streams = [
+                _streams(graph, parts, scheme, chip, parallel.pp)
+                for graph, parts in zip(graphs, layers, strict=True)
+            ]
         except (SpecError, CapacityError) as error:
             refused.append(error)
             continue
         for name, (groups, note) in placements.items():
-            time = estimate(parts, scheme, chip, groups[0][0], streams)
-            found.append(Choice(scheme, name, groups, note, time))
+            times = [
+                estimate(parts, scheme, chip, groups[0][0], streaming)
+                for parts, streaming in zip(layers, streams, strict=True)
+            ]
+            found.append(Choice(scheme, name, groups, note, times[0], tuple(times[1:])))
     return found, refused
 
 
@@ -137,10 +150,15 @@ def _times(choice: Choice) -> Estimate:
 
 
 def _best(found: list[Choice]) -> Choice:
-    """Among those within CLOSE of the least time, the one with the least work in all."""
-    least = min(_times(c).total_ps for c in found)
-    near = [c for c in found if _times(c).total_ps <= CLOSE * least]
-    return min(near, key=lambda c: _times(c).work_ps)
+    """Among those within CLOSE of the least time, the one with the least work in all. Of several
+    iterations the product counts, so that a short one weighs as much as a long one."""
+
+    def product(choice: Choice, what: str) -> int:
+        return prod(getattr(times, what) for times in (_times(choice), *choice.beside))
+
+    least = min(product(choice, "total_ps") for choice in found)
+    near = [choice for choice in found if product(choice, "total_ps") <= CLOSE * least]
+    return min(near, key=lambda choice: product(choice, "work_ps"))
 
 
 def _sentence(best: Choice, found: list[Choice]) -> str:
@@ -157,6 +175,8 @@ def _sentence(best: Choice, found: list[Choice]) -> str:
         for f in fields(times)
         if getattr(times, f.name)
     )
-    return f"partition: {best.name}, estimated {format_ps(times.total_ps)} a layer ({parts})" + (
-        f"; others at best: {others}" if others else ""
+    why = f", chosen with {len(best.beside)} other kinds of iterations" if best.beside else ""
+    return (
+        f"partition: {best.name}, estimated {format_ps(times.total_ps)} a layer ({parts}){why}"
+        + (f"; others at best: {others}" if others else "")
     )

@@ -10,6 +10,7 @@ the scratchpad behind the layers, and the forms of MLA have weights of equal siz
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -94,10 +95,12 @@ def footprint(
     dtypes: Dtypes,
     share: Share = WHOLE,
     reserve_fraction: float = 0.0,
+    beside: Sequence[nx.DiGraph] = (),
 ) -> Footprint:
     """What an instance holds while it runs `graph`, whose own KV cache is left out; without
     `kv_room_bytes` no room is kept for KV in the scratchpads. `reserve_fraction` of every memory is
-    not given to KV.
+    not given to KV. `beside`: other iterations (a decode step) that `auto` chooses a mapping for, each
+    as important as the largest.
 
     Raises SpecError when the mapping cannot be used for this model, these cores, or an instance (dp
     above 1); CapacityError when weights and buffers do not fit.
@@ -107,7 +110,7 @@ def footprint(
     if hardware.kernels is not None:
         held = held_by_chip(graph, hardware, parallel, dtypes)
         return _of_chip(held, hardware, parallel, placement, share, reserve_fraction)
-    mapped, choice, _ = map_graph(graph, hardware, parallel, placement, dtypes, share)
+    mapped, choice, _ = map_graph(graph, hardware, parallel, placement, dtypes, share, beside)
     fixed = replace(share, kv_room_bytes=share.kv_room_bytes or 0)
     planned = plan(mapped, hardware, fixed, with_kv=False)
     memories = _memories(mapped, planned, hardware, fixed, reserve_fraction)

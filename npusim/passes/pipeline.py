@@ -1,6 +1,6 @@
 """An operator graph, a chip and a mapping → a Program, by one visible list of passes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
@@ -71,15 +71,17 @@ def map_graph(
     placement: str,
     dtypes: Dtypes,
     share: Share = WHOLE,
+    beside: Sequence[nx.DiGraph] = (),
 ) -> tuple[Mapped, Choice, list[str]]:
-    """The work of every group of cores, the mapping that was chosen, and sentences on why.
+    """The work of every group of cores, the mapping that was chosen (for `graph` and the iterations
+    `beside` it), and sentences on why.
 
     Raises as choose().
     """
     whole = replicas(graph, parallel.dp)
     batches = [micro_batches(g, parallel.micro_batches) for g in whole]
     stages = stages_of(graph, parallel.pp)
-    choice, notes = choose(batches[0][0], hardware, parallel, placement, dtypes, share)
+    choice, notes = choose(batches[0][0], hardware, parallel, placement, dtypes, share, beside)
     scheme = choice.scheme
     works = [[partition(batch, scheme, stages) for batch in replica] for replica in batches]
     everything = [

@@ -247,6 +247,17 @@ def test_an_instance_of_one_kind_of_cores():
         held(chip, share, Parallel(tp=6, pp=4))
 
 
+def test_a_partition_for_several_kinds_of_iterations(chip):
+    model = load_model("qwen3-4b", {"num_hidden_layers": 4})
+    large, step = build(model, prefill(1, 2048)), build(model, decode(8, 500))
+    parallel, chosen = Parallel(tp=4), []
+    for graph, beside in ((large, ()), (step, ()), (large, (step,))):
+        found = footprint(graph, chip, parallel, "ring", Dtypes(), beside=beside)
+        chosen.append(found.parallel.partition)
+    # rotating weights are a little better for the prompt, and twice as slow in a decode step
+    assert chosen == ["mn", "megatron", "megatron"]
+
+
 def test_one_replica_an_instance(chip):
     with pytest.raises(SpecError, match="dp must be 1"):
         held(chip, parallel=Parallel(dp=2))
