@@ -145,6 +145,8 @@ class Session:
         following = self._machine.next_tick()
         if following is not None:
             self._look_at(following)
+        elif ended:
+            self._look_at(self._machine.now)  # once more, when those who wait have been told
         elif self._running:
             raise deadlock(self._machine.waiting())
 
