@@ -99,8 +99,8 @@ def footprint(
 ) -> Footprint:
     """What an instance holds while it runs `graph`, whose own KV cache is left out; without
     `kv_room_bytes` no room is kept for KV in the scratchpads. `reserve_fraction` of every memory is
-    not given to KV. `beside`: other iterations (a decode step) that `auto` chooses a mapping for, each
-    as important as the largest.
+    not given to KV. `beside`: other iterations (a decode step) that `auto` chooses a mapping for,
+    each as important as the largest.
 
     Raises SpecError when the mapping cannot be used for this model, these cores, or an instance (dp
     above 1); CapacityError when weights and buffers do not fit.
