@@ -8,10 +8,10 @@ from npusim.errors import CapacityError
 from npusim.graph.batch import Slice
 from npusim.program import COMPUTE
 from npusim.simulate import simulate, simulate_both
-from npusim.steps import steps_of
 from npusim.spec.load import Setup, load_hardware
 from npusim.spec.model import Model
 from npusim.spec.scenario import LlmWorkload, Scenario
+from npusim.steps import steps_of
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

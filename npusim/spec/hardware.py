@@ -6,6 +6,7 @@ A core is named by its id, `row * columns + column`, or by `[row, column]` in fi
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from npusim.spec.base import ClockMhz, CoreAt, Cycles, Name, Spec, at
 from npusim.spec.core import Arrays, Core, Dma, Scratchpad, Sfu, Vector
@@ -238,6 +239,13 @@ class Hardware(Spec):
     def cores_of(self, group: CoreGroup | Memory) -> list[int]:
         """Core ids that a group or a memory lists."""
         return self._listed(group.cores, ())
+
+    def listed_cores(self, cores: CoreList) -> list[int]:
+        """Core ids of a `cores` value from elsewhere; ValueError when one is outside the mesh."""
+        try:
+            return self._listed(cores, ())
+        except PydanticCustomError as error:
+            raise ValueError(error.message()) from None
 
     def core(self, core_id: int) -> Core:
         """Spec of one core; for many, `cores()` is quicker."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from npusim.spec.base import Count, NotNegative, Positive, Spec, at
+from npusim.spec.base import BandwidthGbS, Count, Name, NotNegative, Positive, Spec, at
 from npusim.spec.memory import CoreList
 from npusim.spec.parallel import Parallel
 
@@ -79,15 +79,23 @@ class Buckets(Spec):
     reuse: StrictBool = True
 
 
+class KvLink(Spec):
+    """What KV crosses between chips: `gb_s` of a chip's links together, `latency_us` a move."""
+
+    gb_s: BandwidthGbS
+    latency_us: NotNegative = 0.0
+
+
 class Instance(Spec):
     """`count` equal instances of the model. Each has `parallel` (default: the scenario's) on
     `cores` (default: tp x pp cores that `serving.placement` gives it; a list is for a count of 1)
-    of `chip`. `both` prefills and decodes; a `prefill` instance hands its requests over to a
-    `decode` one. What is not given is as in `serving`."""
+    of `chip`, or of its `core_group` only. `both` prefills and decodes; a `prefill` instance
+    hands its requests over to a `decode` one. What is not given is as in `serving`."""
 
     role: Role = "both"
     count: Count = 1
     cores: CoreList | None = None
+    core_group: Name | None = None
     chip: Annotated[StrictInt, Field(ge=0, le=65535)] = 0
     parallel: Parallel | None = None
     placement: str | None = None
@@ -112,8 +120,9 @@ class Serving(Spec):
     `table` reads `table`, a folder of measured kernels. `host_us` is added to every iteration for
     the host that drives the chip. `placement` deals cores to instances: `pp_first` prefill at both
     sides and decode in the middle, `dp_first` decode beside the prefill that feeds it, `in_order`
-    as listed. `transfer`: KV goes `whole` after a prompt, or by `layer` beside it. `routing` picks
-    the instance of a request. `too_long`: what becomes of requests that no instance can ever hold.
+    as listed. `transfer`: KV goes `whole` after a prompt, or by `layer` beside it; between chips
+    over `kv_link` (default: the chip's `chips`). `routing` picks the instance of a request.
+    `too_long`: what becomes of requests that no instance can ever hold.
     """
 
     iteration: Literal["live", "memo", "table", "analytic"] = "memo"
@@ -127,6 +136,7 @@ class Serving(Spec):
     placement: Literal["pp_first", "dp_first", "in_order"] = "pp_first"
     routing: str = "round_robin"  # a row of serving.routing.ROUTERS
     transfer: Literal["whole", "layer"] = "whole"
+    kv_link: KvLink | None = None
     too_long: Literal["reject", "error"] = "reject"
     slo: Slo = Slo()
 

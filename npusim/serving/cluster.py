@@ -1,0 +1,175 @@
+"""Requests → instances: arrival, routing, the hand-over from prefill to decode, and the end."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import simpy
+
+from npusim.errors import SpecError
+from npusim.serve_trace import DONE, REJECTED
+from npusim.serving.instance import Instance
+from npusim.serving.moves import TimedMoves
+from npusim.serving.request import NEVER, Request, Work
+from npusim.serving.routing import Router
+
+PREFILL_ROLES = ("both", "prefill")
+
+
+class Cluster:
+    """All instances of a scenario and the requests that go through them.
+
+    A request goes to an instance that prefills. If that decodes as well, it stays there; else its
+    KV moves to a decode instance as soon as that has room, and until it has arrived it is held on
+    both sides.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        instances: Sequence[Instance],
+        router: Router,
+        moves: TimedMoves,
+        reject: bool,
+    ) -> None:
+        self.env = env
+        self.instances = list(instances)
+        self.router = router
+        self.moves = moves
+        self.reject = reject
+        self.num_open = 0
+        self._prefill = [i for i in self.instances if i.role in PREFILL_ROLES]
+        self._decode = [i for i in self.instances if i.role == "decode"]
+        self._turns = {"prefill": 0, "decode": 0}
+        self._ready: deque[tuple[Request, Instance, int]] = deque()  # KV that waits for room
+        self._prompt_start: dict[int, int] = {}
+        for instance in self.instances:
+            instance.on_token = self._token
+            instance.on_launch = self._launched
+            instance.on_done = self._freed
+            if instance.role == "decode":
+                instance.queues.requeue = self._submit_first
+
+    def serve(self, requests: Sequence[Request]) -> None:
+        """Begins the arrivals; the simulation is over when nothing happens any more."""
+        self.num_open = len(requests)
+        self.env.process(self._arrivals(requests))
+
+    def _arrivals(self, requests: Sequence[Request]):
+        for request in requests:
+            if request.arrival_ps > self.env.now:
+                yield self.env.timeout(request.arrival_ps - self.env.now)
+            self._arrive(request)
+        for instance in self.instances:
+            instance.queues.closed = True
+            instance.wake()
+        return
+        yield  # a process even when there is nothing to wait for
+
+    def _arrive(self, request: Request) -> None:
+        """Routes a request among the instances that can ever hold it."""
+        able = [i for i in self._prefill if self._holds(i, request)]
+        decodes = not self._decode or request.output_tokens == 1 or any(
+            self._holds(i, request) for i in self._decode
+        )  # fmt: skip
+        if not able or not decodes:
+            self._refuse(request)
+            return
+        self._route(request, able).enqueue(request)
+
+    def _holds(self, instance: Instance, request: Request) -> bool:
+        tokens = request.prompt_tokens if instance.role == "prefill" else request.most_tokens
+        return instance.queues.cache.fits_ever(tokens)
+
+    def _refuse(self, request: Request) -> None:
+        if not self.reject:
+            most = max(i.settled.kv_tokens for i in self._decode or self._prefill)
+            raise SpecError(
+                f"request {request.request_id} needs KV for {request.most_tokens} tokens, an "
+                f"instance holds {most}; raise kv room, shorten it, or serving.too_long=reject",
+                "traffic",
+            )
+        request.status = REJECTED
+        self.num_open -= 1
+
+    def _route(self, request: Request, able: Sequence[Instance]) -> Instance:
+        turn = self._turns["prefill"]
+        self._turns["prefill"] += 1
+        return self.router(request, able, turn)
+
+    def _submit_first(self, request: Request) -> None:
+        """A request whose KV a decode instance has dropped, or moved to swap space, for others."""
+        if request.swapped:
+            self.instances[request.decode_instance].queues.waiting.appendleft(request)
+            return
+        instance = self._route(request, [i for i in self._prefill if self._holds(i, request)])
+        instance.queues.waiting.appendleft(request)
+        instance.wake()
+
+    def _launched(self, works: Sequence[Work], instance: Instance) -> None:
+        if instance.role != "prefill":
+            return
+        for work in works:
+            if work.samples:
+                self._prompt_start[work.request.request_id] = self.env.now
+
+    def _token(self, request: Request, instance: Instance) -> bool:
+        """A token is out: the request is finished, goes on here, or goes to a decode instance."""
+        if instance.role != "decode" and request.instance == NEVER:
+            request.instance = instance.index
+        if request.finished:
+            request.status, request.finish_ps = DONE, self.env.now
+            if request.decode_instance == NEVER:
+                request.decode_instance = instance.index
+            instance.queues.finish(request)
+            self.num_open -= 1
+            return False
+        if instance.role != "prefill":
+            return True
+        del instance.queues.running[request.request_id]  # its KV stays until it has moved
+        start = self._prompt_start.pop(request.request_id)
+        self._ready.append((request, instance, start))
+        return False
+
+    def _freed(self, instance: Instance) -> None:
+        """An iteration is over: KV that waits for room may move."""
+        while self._ready:
+            request, source, start = self._ready[0]
+            able = [i for i in self._decode if self._has_room(i, request)]
+            if not able:
+                return
+            self._ready.popleft()
+            turn = self._turns["decode"]
+            self._turns["decode"] += 1
+            destination = self.router(request, able, turn)
+            computed = request.computed_tokens
+            destination.queues.cache.admit(request, self._room_tokens(destination, request))
+            request.computed_tokens = computed
+            self._move(request, source, destination, start)
+
+    def _has_room(self, instance: Instance, request: Request) -> bool:
+        running = len(instance.queues.running) + instance.num_arriving
+        if running >= instance.settled.limits.max_requests:
+            return False
+        return instance.queues.cache.can_admit(request, self._room_tokens(instance, request))
+
+    def _room_tokens(self, instance: Instance, request: Request) -> int:
+        """What a decode instance keeps free for a request that comes."""
+        whole = instance.queues.kv.reserve == "output"
+        return request.most_tokens if whole else request.known_tokens
+
+    def _move(
+        self, request: Request, source: Instance, destination: Instance, start_ps: int
+    ) -> None:
+        destination.num_arriving += 1
+        tokens = request.computed_tokens
+        num_bytes = tokens * source.settled.row.kv_bytes_per_token
+        arrived = self.moves.start(request, source, destination, tokens, num_bytes, start_ps)
+        arrived.callbacks.append(lambda _: self._arrived(request, source, destination))
+
+    def _arrived(self, request: Request, source: Instance, destination: Instance) -> None:
+        source.queues.cache.release(request)
+        source.wake()
+        destination.num_arriving -= 1
+        request.decode_instance = destination.index
+        destination.queues.running[request.request_id] = request
+        destination.wake()

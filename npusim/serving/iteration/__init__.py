@@ -1,0 +1,1 @@
+"""A batch → how long its iteration takes: simulated, looked up, or run live."""

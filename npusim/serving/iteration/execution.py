@@ -1,0 +1,34 @@
+"""A batch → the events of its iteration: the next may begin, its tokens are out."""
+
+from collections.abc import Callable, Sequence
+
+import simpy
+
+from npusim.serving.request import Work
+
+StageTimes = Callable[[Sequence[Work]], tuple[int, ...]]
+
+
+class TimedExecution:
+    """Iterations pass the pipeline stages one behind the other, each stage for the time that
+    `stage_ps` gives; `host_ps` is added before the first."""
+
+    def __init__(self, env: simpy.Environment, stage_ps: StageTimes, host_ps: int = 0) -> None:
+        self._env = env
+        self._stage_ps = stage_ps
+        self._host_ps = host_ps
+        self._free_ps: list[int] = []
+
+    def launch(self, works: Sequence[Work]) -> tuple[simpy.Event, simpy.Event]:
+        """(the first stage is free, the iteration is done); one event when there is one stage."""
+        times = self._stage_ps(works)
+        if len(self._free_ps) != len(times):
+            self._free_ps = [0] * len(times)
+        at = self._env.now + self._host_ps
+        for stage, duration in enumerate(times):
+            at = max(at, self._free_ps[stage]) + duration
+            self._free_ps[stage] = at
+        done = self._env.timeout(at - self._env.now)
+        if len(times) == 1:
+            return done, done
+        return self._env.timeout(self._free_ps[0] - self._env.now), done

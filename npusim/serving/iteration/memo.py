@@ -1,0 +1,155 @@
+"""Simulated iterations, kept by the batch's signature → the time of any batch, interpolated.
+
+A batch of prompts is told by its tokens and how much context a token attends to on average, a
+batch of decodes by their number and mean context. Both make a table whose edges differ by the
+ratios of `Buckets`; what stands at a corner is simulated when it is first needed, as a batch of
+equal requests, and times in between are interpolated linearly in both directions, which is exact
+where time is a constant plus so much a token plus so much a token and token of context.
+
+Assumes that prompts and decodes in one batch add up: all tokens pass the linear layers together,
+and the decodes' attention takes what it takes in a batch of decodes alone.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from npusim.graph.batch import Batch, Slice
+from npusim.serving.request import Work
+from npusim.spec.serving import Buckets
+
+Times = tuple[float, ...]  # ps of each pipeline stage
+LEAST_CONTEXT = 64  # below, attention is too little to tell
+LEAST_TOKENS = 16
+
+
+@dataclass
+class Grid:
+    """Times over (tokens or decodes, context) from a simulation at corners. `most_context(row)`:
+    the largest context that fits the machine there; above, the last two columns are prolonged."""
+
+    simulate: Callable[[int, int], Times]
+    rows: Sequence[int]
+    columns: Sequence[int]
+    most_context: Callable[[int], float]
+    known: dict[tuple[int, int], Times] = field(default_factory=dict)
+
+    def at(self, row: float, column: float) -> Times:
+        """Time at any place inside the rows; columns are prolonged."""
+        low, high, share = _between(self.rows, row)
+        first = self._in_row(low, column)
+        return first if not share else _mix(first, self._in_row(high, column), share)
+
+    def _in_row(self, row: int, column: float) -> Times:
+        fitting = bisect_right(self.columns, max(self.most_context(row), self.columns[0]))
+        low, high, share = _between(self.columns[:fitting], column)
+        first = self._corner(row, low)
+        return first if not share else _mix(first, self._corner(row, high), share)
+
+    def _corner(self, row: int, column: int) -> Times:
+        if (row, column) not in self.known:
+            self.known[row, column] = self.simulate(row, column)
+        return self.known[row, column]
+
+
+def _between(edges: Sequence[int], value: float) -> tuple[int, int, float]:
+    """Edges around `value` and its place between them: 0 at the lower one; below the first edge it
+    is 0, above the last more than 1."""
+    if value <= edges[0] or len(edges) == 1:
+        return edges[0], edges[0], 0.0
+    index = min(bisect_right(edges, value), len(edges) - 1)
+    low, high = edges[index - 1], edges[index]
+    return low, high, (value - low) / (high - low)
+
+
+def _mix(first: Times, second: Times, share: float) -> Times:
+    return tuple(a + (b - a) * share for a, b in zip(first, second, strict=True))
+
+
+def edges(first: int, last: int, ratio: float) -> list[int]:
+    """`first`, then each `ratio` times the one before, up to `last`, which is one of them."""
+    found = [first]
+    while found[-1] < last:
+        found.append(min(last, max(found[-1] + 1, round(found[-1] * ratio))))
+    return found
+
+
+class Memo:
+    """Times of iterations of one instance. `simulate(batch, resident_level)` gives the ps of every
+    stage; `max_tokens`, `max_requests` and `kv_tokens` bound what can be asked for."""
+
+    def __init__(
+        self,
+        simulate: Callable[[Batch, int], Times],
+        buckets: Buckets,
+        max_tokens: int,
+        max_requests: int,
+        kv_tokens: int,
+    ) -> None:
+        self._simulate = simulate
+        self._kv_tokens = kv_tokens
+        self._token_rows = edges(LEAST_TOKENS, max(LEAST_TOKENS, max_tokens), buckets.tokens_ratio)
+        self._decode_rows = edges(1, max_requests, buckets.decodes_ratio)
+        self._columns = edges(LEAST_CONTEXT, max(kv_tokens, 4 * LEAST_CONTEXT),
+                              buckets.context_ratio)  # fmt: skip
+        self._grids: dict[tuple[str, bool, int], Grid] = {}
+
+    @property
+    def num_simulated(self) -> int:
+        return sum(len(grid.known) for grid in self._grids.values())
+
+    def stage_ps(self, works: Sequence[Work], level: int = 0) -> tuple[int, ...]:
+        """Ps of each pipeline stage for a batch whose KV lies at `level` in the scratchpads."""
+        tokens = pairs = decodes = context = 0
+        samples = False
+        for work in works:
+            samples = samples or work.samples
+            if work.decodes:
+                decodes += 1
+                context += work.context_tokens
+            else:
+                tokens += work.new_tokens
+                pairs += work.new_tokens * (2 * work.context_tokens + work.new_tokens)
+        if not tokens:
+            times = self._decodes(level).at(decodes, context / decodes)
+        else:
+            times = self._prompts(samples, level).at(
+                tokens + decodes, pairs / 2 / (tokens + decodes)
+            )
+            if decodes:
+                grid = self._decodes(level)
+                alone, none = grid.at(decodes, context / decodes), grid.at(decodes, 0)
+                times = tuple(t + a - n for t, a, n in zip(times, alone, none, strict=True))
+        return tuple(max(1, round(ps)) for ps in times)
+
+    def _decodes(self, level: int) -> Grid:
+        key = ("decodes", True, level)
+        if key not in self._grids:
+            self._grids[key] = Grid(
+                lambda row, column: self._simulate(_decodes_of(row, column), level),
+                self._decode_rows, self._columns, lambda row: self._kv_tokens / row,
+            )  # fmt: skip
+        return self._grids[key]
+
+    def _prompts(self, samples: bool, level: int) -> Grid:
+        key = ("prompts", samples, level)
+        if key not in self._grids:
+            self._grids[key] = Grid(
+                lambda row, column: self._simulate(prompts_of(row, column, samples), level),
+                self._token_rows, self._columns, lambda row: self._kv_tokens - row / 2,
+            )  # fmt: skip
+        return self._grids[key]
+
+
+def _decodes_of(count: int, context: int) -> Batch:
+    return (Slice(1, context),) * count
+
+
+def prompts_of(tokens: int, attended: int, samples: bool) -> Batch:
+    """Prompts of `tokens` tokens together that attend to `attended` tokens each on average: equal
+    fresh prompts, or one chunk behind a context when a single prompt attends to less."""
+    if 2 * attended >= tokens:
+        return (Slice(tokens, attended - tokens // 2, samples),)
+    count = max(1, round(tokens / (2 * attended)))
+    lengths = [tokens // count + (i < tokens % count) for i in range(count)]
+    return tuple(Slice(length, 0, samples) for length in lengths)

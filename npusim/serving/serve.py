@@ -1,0 +1,163 @@
+"""A resolved scenario with traffic → a ServeRun: settles the instances, serves, collects."""
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import simpy
+
+from npusim.errors import pick
+from npusim.serve_trace import ITERATION_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, ServeRun
+from npusim.serving.cluster import Cluster
+from npusim.serving.instance import Instance, Log, new_log
+from npusim.serving.iteration.execution import TimedExecution
+from npusim.serving.iteration.times import Timings
+from npusim.serving.kv.cache import KV_CACHES
+from npusim.serving.moves import MoveLog, TimedMoves
+from npusim.serving.request import NEVER, Request
+from npusim.serving.routing import ROUTERS
+from npusim.serving.schedulers import SCHEDULERS
+from npusim.serving.schedulers.queues import Queues
+from npusim.serving.settle import Settled, settle
+from npusim.serving.traffic.generate import requests_of
+from npusim.spec.load import Setup
+from npusim.units import PS_PER_US
+
+Progress = Callable[[str, int, int], None]
+
+
+def serve(setup: Setup, *, progress: Progress | None = None) -> ServeRun:
+    """Serves all requests of the scenario's traffic.
+
+    On Ctrl-C the run so far is given back, marked partial. Raises SpecError, CapacityError,
+    DeadlockError, StarvationError.
+    """
+    traffic = setup.scenario.traffic
+    assert traffic is not None
+    start_s = time.process_time()
+    requests = requests_of(traffic, setup.scenario.seed)
+    server = Server(setup, settle(setup), requests, progress)
+    settled_s = time.process_time()
+    partial = server.run()
+    cpu_s = {"set-up": settled_s - start_s, "serving": time.process_time() - settled_s}
+    return server.collect(partial, cpu_s)
+
+
+class Server:
+    """The instances of a scenario in one simulated time."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        settled: Sequence[Settled],
+        requests: Sequence[Request],
+        progress: Progress | None,
+    ) -> None:
+        self.setup = setup
+        self.settled = settled
+        self.requests = requests
+        self.env = simpy.Environment()
+        self.log = new_log()
+        self.moves = MoveLog()
+        self.timings = Timings(setup)
+        self.progress = progress or (lambda *_: None)
+        instances = [self._instance(i, one) for i, one in enumerate(settled)]
+        serving = setup.scenario.serving
+        router = pick(ROUTERS, serving.routing, "serving.routing")
+        moves = self._timed_moves()
+        reject = serving.too_long == "reject"
+        self.cluster = Cluster(self.env, instances, router, moves, reject)
+
+    def run(self) -> str:
+        """Serves to the end; why it ended early, or an empty text."""
+        self.cluster.serve(self.requests)
+        try:
+            self.env.run()
+        except KeyboardInterrupt:
+            return "interrupted"
+        return ""
+
+    def _instance(self, index: int, settled: Settled) -> Instance:
+        cache = KV_CACHES[settled.kv.layout](settled.size, settled.kv, None)
+        queues = Queues(cache, settled.kv)
+        serving = self.setup.scenario.serving
+        policy = pick(SCHEDULERS, settled.row.scheduler, "serving.scheduler")
+        scheduler = policy(queues, settled.limits, serving.slo, settled.row.pp)
+        execution = TimedExecution(
+            self.env, self.timings.of(settled, cache), round(serving.host_us * PS_PER_US)
+        )
+        return Instance(self.env, index, settled, queues, scheduler, execution, self.log)
+
+    def _timed_moves(self) -> TimedMoves:
+        from npusim.serving.iteration.transfer import TransferTimes
+
+        times = TransferTimes(self.setup, self.timings.fidelity)
+        layers = self.setup.model.num_layers if self.setup.model else 1
+        layered = self.setup.scenario.serving.transfer == "layer"
+        return TimedMoves(
+            self.env, self.moves,
+            lambda source, destination, tokens: times.ps(
+                source.settled, destination.settled, tokens
+            ),
+            layers, layered,
+        )  # fmt: skip
+
+    def collect(self, partial: str, cpu_s: dict[str, float]) -> ServeRun:
+        """What became of all requests so far."""
+        tokens = array("q")
+        start = [0]
+        for request in self.requests:
+            tokens.extend(request.token_ps)
+            start.append(len(tokens))
+        return ServeRun(
+            requests=request_columns(self.requests),
+            token_ps=np.array(tokens, np.int64),
+            token_start=np.array(start, np.int64),
+            iterations=_by_start(self.log, ITERATION_COLUMNS),
+            transfers=_by_start(self.moves.columns, TRANSFER_COLUMNS),
+            instances=[one.row for one in self.settled],
+            iteration_kind=self.timings.kind,
+            iteration_facts=self.timings.facts(),
+            notes=notes(self.settled),
+            partial=partial,
+            cpu_s=cpu_s,
+        )
+
+
+def request_columns(requests: Sequence[Request]) -> dict[str, np.ndarray]:
+    """REQUEST_COLUMNS of the requests."""
+    rows = [
+        (
+            r.request_id, r.arrival_ps, r.scheduled_ps,
+            r.token_ps[0] if r.token_ps else NEVER, r.finish_ps, r.prompt_tokens,
+            r.output_tokens, r.generated_tokens, r.cached_tokens, r.num_preemptions, r.priority,
+            r.instance, r.decode_instance, r.status,
+        )
+        for r in requests
+    ]  # fmt: skip
+    table = np.array(rows, np.int64).reshape(-1, len(REQUEST_COLUMNS))
+    return {name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)}
+
+
+def _by_start(log: Log, names: dict[str, str]) -> dict[str, np.ndarray]:
+    """Columns as arrays, rows in order of `start_ps`."""
+    columns = {name: np.array(log[name], np.int64) for name in names}
+    order = np.argsort(columns["start_ps"], kind="stable")
+    return {name: column[order] for name, column in columns.items()}
+
+
+def notes(settled: Sequence[Settled]) -> list[str]:
+    """Sentences on what was settled for the user."""
+    found = []
+    for one in settled:
+        room = f"{one.size.num_blocks} blocks of {one.size.block_tokens} tokens"
+        if one.size.sram_blocks:
+            room += f", {one.size.sram_blocks} of them in scratchpads"
+        mapping = ""
+        if one.footprint is not None:
+            parallel = one.footprint.parallel
+            mapping = f"; tp {parallel.tp}, pp {parallel.pp}, {parallel.partition} on "
+            mapping += one.footprint.placement
+        found.append(f"{one.row.name}: KV {room}{mapping}")
+    return found

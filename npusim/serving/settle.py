@@ -1,0 +1,260 @@
+"""A resolved scenario → its instances settled on their cores: what each holds, its room for KV."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from npusim.errors import CapacityError, SpecError
+from npusim.graph import batch as batches
+from npusim.graph.batch import Batch, Slice
+from npusim.graph.params import kv_bytes_per_token
+from npusim.graph.transformer import build
+from npusim.passes.footprint import Footprint, footprint
+from npusim.passes.share import Share
+from npusim.serve_trace import InstanceRow
+from npusim.serving.kv.blocks import KvSize
+from npusim.serving.placement import place_instances
+from npusim.spec.load import Setup
+from npusim.spec.model import Model
+from npusim.spec.parallel import Parallel
+from npusim.spec.serving import Instance, Kv, Limits
+from npusim.units import GIB
+
+TYPICAL_DECODES = batches.decode(16, 1024)  # weights bind; about a tenth as much KV is read
+
+
+@dataclass(frozen=True)
+class Settled:
+    """An instance on its cores. `setup` has its parallel, partition and placement; `footprint` is
+    None where iterations are read from a table."""
+
+    row: InstanceRow
+    setup: Setup
+    limits: Limits
+    kv: Kv
+    size: KvSize
+    share: Share
+    footprint: Footprint | None = None
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of context that its KV memory holds."""
+        return self.size.num_blocks * self.size.block_tokens + self.size.memory_tokens
+
+
+def settle(setup: Setup) -> list[Settled]:
+    """Every instance of the scenario, a count apart.
+
+    Raises SpecError when they do not fit the mesh, CapacityError when weights and buffers do not
+    fit an instance's cores, or leave no room for KV.
+    """
+    wanted = _expand(setup)
+    if setup.scenario.serving.iteration == "table":
+        return [_of_table(setup, instance, i) for i, instance in enumerate(wanted)]
+    cores = _cores(setup, wanted)
+    sharers = Counter(
+        memory.memory_id
+        for memory in setup.hardware.memory_instances()
+        for own in cores
+        if set(own) & set(memory.cores)
+    )
+    found: list[Settled] = []
+    bases: dict[int, int] = {}
+    for index, (instance, own) in enumerate(zip(wanted, cores, strict=True)):
+        settled = _settle(setup, instance, index, own, sharers, bases)
+        found.append(settled)
+    return found
+
+
+def _expand(setup: Setup) -> list[Instance]:
+    """One Instance a count, with what the scenario gives to all filled in."""
+    scenario = setup.scenario
+    serving, found = scenario.serving, []
+    for instance in serving.instances:
+        given = instance.model_dump(exclude_none=True)
+        defaults = {
+            "parallel": scenario.parallel,
+            "placement": scenario.placement,
+            "scheduler": serving.scheduler,
+            "limits": serving.limits,
+            "kv": serving.kv,
+        }
+        update = {key: value for key, value in defaults.items() if key not in given}
+        found += [instance.model_copy(update={**update, "count": 1})] * instance.count
+    return found
+
+
+def _cores(setup: Setup, wanted: Sequence[Instance]) -> list[tuple[int, ...]]:
+    """Of a chip that runs kernels, all cores; an instance is tp x pp such chips."""
+    hardware = setup.hardware
+    if hardware.kernels is not None:
+        return [tuple(range(hardware.mesh.num_cores)) for _ in wanted]
+    found: list[tuple[int, ...]] = [()] * len(wanted)
+    for chip in sorted({instance.chip for instance in wanted}):
+        own = [i for i, instance in enumerate(wanted) if instance.chip == chip]
+        placed = place_instances(
+            setup.scenario.serving.placement, hardware, [wanted[i] for i in own]
+        )
+        for i, cores in zip(own, placed, strict=True):
+            found[i] = cores
+    return found
+
+
+def _settle(
+    setup: Setup,
+    instance: Instance,
+    index: int,
+    cores: tuple[int, ...],
+    sharers: Counter[int],
+    bases: dict[int, int],
+) -> Settled:
+    assert instance.parallel and instance.limits and instance.kv and instance.placement
+    kernels = setup.hardware.kernels is not None
+    parallel = instance.parallel.model_copy(update={"micro_batches": 1})
+    share = Share(
+        cores=None if kernels else cores,
+        memory_base=tuple(sorted(bases.items())),
+        kv_room_bytes=None if kernels else _given_room(setup, instance.kv, cores),
+    )
+    held = _footprint(setup, instance, parallel, share)
+    if not kernels:
+        share = replace(share, buffers_bytes=held.buffers_bytes, kv_room_bytes=_room(held, share))
+    size = _kv_size(setup, instance.kv, held, share, sharers)
+    _claim(held, sharers, bases)
+    scenario = setup.scenario.model_copy(
+        update={"parallel": held.parallel, "placement": held.placement}
+    )
+    _check_room(index, size)
+    return Settled(
+        row=_row(setup, instance, index, cores, size),
+        setup=replace(setup, scenario=scenario),
+        limits=instance.limits,
+        kv=instance.kv,
+        size=size,
+        share=share,
+        footprint=held,
+    )
+
+
+def _footprint(setup: Setup, instance: Instance, parallel: Parallel, share: Share) -> Footprint:
+    """What an instance holds in its largest iteration. What is `auto` of its mapping is chosen for
+    what it does most: for decodes, unless it only prefills."""
+    batch, placement, found = largest_batch(instance), instance.placement, None
+    typical = batch if instance.role == "prefill" else TYPICAL_DECODES
+    assert placement is not None
+    for work in (typical, batch):
+        graph = build(_model(setup), work, parallel.mla)
+        mapping = (parallel, placement, setup.scenario.dtype)
+        found = footprint(graph, setup.hardware, *mapping, share)
+        parallel, placement = found.parallel, found.placement
+    assert found is not None
+    return found
+
+
+def _model(setup: Setup) -> Model:
+    assert setup.model is not None
+    return setup.model
+
+
+def largest_batch(instance: Instance) -> Batch:
+    """The batch with most activations: `max_tokens` tokens of prompts; of an instance that only
+    decodes, a token of each of `max_requests`."""
+    limits = instance.limits
+    assert limits is not None
+    if instance.role == "decode":
+        return batches.decode(min(limits.max_requests, limits.max_tokens), 1)
+    return (Slice(limits.max_tokens),)
+
+
+def _given_room(setup: Setup, kv: Kv, cores: tuple[int, ...]) -> int | None:
+    if kv.sram_fraction is None:
+        return None
+    specs = setup.hardware.cores()
+    return min(int(kv.sram_fraction * specs[core].scratchpad.capacity_bytes) for core in cores)
+
+
+def _room(found: Footprint, share: Share) -> int:
+    """Scratchpad room for KV on every core: what was asked for, else what nothing claims."""
+    if share.kv_room_bytes is not None:
+        return share.kv_room_bytes
+    holders = [core.unclaimed_bytes for core in found.cores if core.kv_bits_per_token]
+    return max(0, min(holders, default=0))
+
+
+def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, sharers: Counter[int]) -> KvSize:
+    """Blocks that the scratchpads and memories of an instance hold. A memory that several
+    instances use is divided evenly."""
+    room_bits = 8 * (share.kv_room_bytes or 0)
+    bits = [core.kv_bits_per_token for core in found.cores if core.kv_bits_per_token]
+    sram_tokens = int(room_bits / max(bits)) if bits else 0
+    part = min((_part(m.memory_id, sharers) for m in found.memories), default=1.0)
+    memory_tokens = int(found.memory_tokens() * kv.memory_fraction * part)
+    per_token = kv_bytes_per_token(_model(setup), setup.scenario.dtype.kv)
+    if kv.layout == "sram_ring":
+        block_bytes = setup.hardware.cores()[found.cores[0].core].scratchpad.block_bytes
+        tokens = max(1, int(8 * block_bytes / max(bits)))
+        blocks = sram_tokens // tokens
+        return KvSize(kv.num_blocks or blocks, kv.num_blocks or blocks, tokens, memory_tokens)
+    sram_blocks = sram_tokens // kv.block_tokens
+    num_blocks = kv.num_blocks or (sram_tokens + memory_tokens) // kv.block_tokens
+    return KvSize(
+        num_blocks,
+        min(sram_blocks, num_blocks),
+        kv.block_tokens,
+        swap_blocks=int(kv.swap_gib * GIB / (per_token * kv.block_tokens)),
+    )
+
+
+def _part(memory_id: int, sharers: Counter[int]) -> float:
+    """Of what is free in a memory, the part of the next instance that settles there."""
+    return 1 / max(1, sharers[memory_id])
+
+
+def _claim(found: Footprint, sharers: Counter[int], bases: dict[int, int]) -> None:
+    """The next instance in a shared memory begins above this one's weights and KV."""
+    for memory in found.memories:
+        if sharers[memory.memory_id] > 1:
+            own = int(memory.free_bytes * _part(memory.memory_id, sharers))
+            bases[memory.memory_id] = memory.first_free + own
+        sharers[memory.memory_id] -= 1
+
+
+def _check_room(index: int, size: KvSize) -> None:
+    if size.num_blocks * size.block_tokens + size.memory_tokens < 1:
+        raise CapacityError(
+            f"instance {index}: weights and buffers leave no room for KV; raise tp or pp, "
+            "lower limits.max_tokens, or use fewer bits"
+        )
+
+
+def _row(
+    setup: Setup, instance: Instance, index: int, cores: tuple[int, ...], size: KvSize
+) -> InstanceRow:
+    assert instance.parallel is not None and instance.scheduler is not None
+    table = setup.model is None
+    return InstanceRow(
+        name=f"{instance.role} {index}",
+        role=instance.role,
+        chip=instance.chip,
+        cores=cores,
+        tp=instance.parallel.tp,
+        pp=instance.parallel.pp,
+        scheduler=instance.scheduler,
+        num_blocks=size.num_blocks,
+        block_tokens=size.block_tokens,
+        sram_blocks=size.sram_blocks,
+        kv_bytes_per_token=0
+        if table
+        else kv_bytes_per_token(_model(setup), setup.scenario.dtype.kv),
+    )
+
+
+def _of_table(setup: Setup, instance: Instance, index: int) -> Settled:
+    """An instance whose iterations are measured: its KV memory is what the user says."""
+    assert instance.kv and instance.limits
+    if instance.kv.num_blocks is None:
+        raise SpecError("is missing; needed by iteration table", "serving.kv.num_blocks")
+    size = KvSize(instance.kv.num_blocks, 0, instance.kv.block_tokens)
+    return Settled(
+        _row(setup, instance, index, (), size), setup, instance.limits, instance.kv, size, Share()
+    )
