@@ -50,6 +50,10 @@ SUITES: dict[str, Suite] = {
         "npusim.validate.measured.suite",
         "kernels, iterations and whole runs of LLMs against measurements on real chips",
     ),
+    "serving": Suite(
+        "npusim.validate.serving.suite",
+        "a run of vLLM on RTX 4090, replayed from its measured kernels, request by request",
+    ),
     "levels": Suite(
         "npusim.validate.levels.suite",
         "analytic memory and NoC against every transaction: error and speed-up",

@@ -82,7 +82,7 @@ def test_heterogeneous_chip_has_two_kinds_of_core():
 @pytest.mark.parametrize("name", bundled("scenario"))
 def test_scenario_resolves(name):
     setup = resolve(load_scenario(name))
-    assert (setup.model is not None) == (setup.scenario.workload.kind == "llm")
+    assert (setup.model is not None) == (setup.scenario.workload.kind in ("llm", "serve"))
 
 
 def test_study_scenario_is_cut_to_16_layers():

@@ -1,0 +1,1 @@
+"""A real server's run, replayed request by request from its measured kernels."""
