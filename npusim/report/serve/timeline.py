@@ -158,11 +158,17 @@ def _counts(run: ServeRun, tables: Tables) -> Iterator[Counts]:
                 yield Counts(track, *_changes(times, values))
 
 
-def batch_steps(mine: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def batch_steps(
+    mine: dict[str, np.ndarray], shortest_gap_ps: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Times and values of an instance's batch size: that of the last batch that started, 0 once
-    none runs."""
+    none runs, for at least `shortest_gap_ps`."""
     start, reach = mine["start_ps"], np.maximum.accumulate(mine["end_ps"])
-    last = np.append(reach[:-1] < start[1:], True) if len(start) else np.zeros(0, bool)
+    last = (
+        np.append(start[1:] - reach[:-1] >= shortest_gap_ps, True)
+        if len(start)
+        else np.zeros(0, bool)
+    )
     times = np.concatenate((start, reach[last]))
     values = np.concatenate((mine["requests"], np.zeros(int(last.sum()), np.int64)))
     order = np.argsort(times, kind="stable")
