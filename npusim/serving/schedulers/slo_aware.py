@@ -1,16 +1,17 @@
 """SLO-aware priority: the most urgent class first, in it who has the least time to spare."""
 
-from collections.abc import Iterator
+from collections import deque
 from math import inf
 
 from npusim.serving.request import Request, Work
 from npusim.serving.schedulers.draft import Draft
+from npusim.serving.schedulers.line import Line
 from npusim.serving.schedulers.pace import Pace
 from npusim.serving.schedulers.queues import Queues
 from npusim.spec.serving import Limits, Slo
 from npusim.units import PS_PER_MS
 
-AGEING = 4  # a request that is late moves up a class with every 4 times the TTFT of the SLO
+AGEING = 4  # late requests move up a class with every 4 times the SLO's TTFT (else its TBT)
 LEAST_TOKENS = 16  # of prompts, in an iteration whose decodes leave no time for any
 
 
@@ -41,6 +42,7 @@ class SloAware:
         self._ageing_ps = AGEING * (self._ttft_ps or self._tbt_ps or 1)
         self._pace = Pace()
         self._now_ps = 0
+        self._line = Line(queues.waiting, self._due_ps, self._latest_ps)
         queues.victim = self._least_urgent
 
     def observe(self, works: list[Work], duration_ps: int) -> None:
@@ -58,23 +60,24 @@ class SloAware:
         return draft.works
 
     def _add_prompts(self, draft: Draft) -> None:
+        """Unfinished and waiting prompts by rank; one that finds no room lets nobody else in."""
         tokens, admitting = self._prompt_tokens(draft.works), True
-        for request in sorted(self._prompts(), key=self._rank):
-            if tokens <= 0 or not draft.tokens_left:
-                return
-            chunk = min(tokens, self.limits.chunk_tokens or tokens)
-            left = draft.tokens_left
-            if request.request_id in self.queues.running:
-                draft.carry_on(request, chunk)
-            elif admitting:
-                admitting = not draft.preempted and draft.admit(request, chunk)
-            tokens -= left - draft.tokens_left
-
-    def _prompts(self) -> Iterator[Request]:
         running = self.queues.running.values()
-        yield from (r for r in running if r.remaining_tokens and not r.decodes)
-        if len(running) < self.limits.max_requests and self.queues.cache.free_blocks:
-            yield from self.queues.waiting
+        prompts = deque(sorted((r for r in running if is_unfinished(r)), key=self._rank))
+        while tokens > 0 and draft.tokens_left:
+            left, chunk = draft.tokens_left, min(tokens, self.limits.chunk_tokens or tokens)
+            first = self._line.head(self._now_ps, self._rank) if admitting else None
+            if first is not None and (not prompts or self._rank(first) < self._rank(prompts[0])):
+                admitting = not draft.preempted and draft.admit(first, chunk)
+                if admitting:
+                    self._line.pop(first)
+            elif prompts:
+                request = prompts.popleft()
+                if request.request_id in self.queues.running:  # not preempted meanwhile
+                    draft.carry_on(request, chunk)
+            else:
+                return
+            tokens -= left - draft.tokens_left
 
     def _prompt_tokens(self, decodes: list[Work]) -> int:
         """Prompt tokens beside these decodes that let them keep their TBT."""
@@ -92,16 +95,24 @@ class SloAware:
             return inf
         return request.token_ps[0] + request.generated_tokens * self._tbt_ps
 
+    def _latest_ps(self, request: Request) -> float:
+        """When its prompt must begin, at the latest, for its next token to be in time."""
+        return self._due_ps(request) - self._pace.prompt_ps(request.remaining_tokens)
+
     def _rank(self, request: Request) -> tuple[float, ...]:
         """The lower, the more urgent."""
-        due_ps = self._due_ps(request)
-        slack_ps = due_ps - self._now_ps - self._pace.prompt_ps(request.remaining_tokens)
+        slack_ps = self._latest_ps(request) - self._now_ps
         if slack_ps >= 0:
             return request.priority, 0, slack_ps, request.arrival_ps, request.request_id
-        moved_up = -slack_ps // self._ageing_ps
+        moved_up, due_ps = -slack_ps // self._ageing_ps, self._due_ps(request)
         return request.priority - moved_up, 1, due_ps, request.arrival_ps, request.request_id
 
     def _least_urgent(self, queues: Queues) -> Request | None:
         """The running request that ranks last and is not under way."""
         free = (request for request in queues.running.values() if not request.in_flight)
         return max(free, key=self._rank, default=None)
+
+
+def is_unfinished(request: Request) -> bool:
+    """Whether it has a part of its prompt that is in no iteration yet."""
+    return request.remaining_tokens > 0 and not request.decodes
