@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from npusim.cli import files, run, show, validate
+from npusim.cli import files, run, serve, show, validate
 from npusim.errors import NpusimError, nearest
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
+    "serve": serve.serve,
     "compare": show.compare,
     "view": show.view,
     "check": files.check,

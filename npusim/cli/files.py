@@ -118,6 +118,18 @@ def _collectives() -> list[str]:
     return list(ALGORITHMS)
 
 
+def _schedulers() -> list[str]:
+    from npusim.serving.schedulers import SCHEDULERS
+
+    return list(SCHEDULERS)
+
+
+def _routings() -> list[str]:
+    from npusim.serving.routing import ROUTERS
+
+    return list(ROUTERS)
+
+
 def _suites() -> list[str]:
     from npusim.validate.suites import SUITES
 
@@ -148,4 +160,6 @@ LISTS: dict[str, Callable[[], list[str]]] = {
     "partition": _partitions,
     "collective": _collectives,
     "suite": _suites,
+    "scheduler": _schedulers,
+    "routing": _routings,
 }

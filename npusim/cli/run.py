@@ -58,7 +58,7 @@ def run(
     done, result = _simulate(setup, record_spans=trace is not None, both=fidelity == "both")
     written = _write(setup, done, result, out, trace)
     if json:
-        _print_json(result)
+        print_json(result)
     else:
         _print_summary(setup, done, result, written, time.process_time() - start_s)
 
@@ -104,17 +104,17 @@ def check_outputs(out: Path | None, trace: Path | None) -> None:
     if out is not None:
         if out.exists() and not out.is_dir():
             raise SpecError(f"must be a folder, '{out}' is a file", "--out")
-        _check_writable(out, "--out")
+        check_writable(out, "--out")
     if trace is not None:
         from npusim.report.timeline import check_path
 
         check_path(trace)
         if trace.is_dir():
             raise SpecError(f"must be a file, '{trace}' is a folder", "--trace")
-        _check_writable(trace.parent, "--trace")
+        check_writable(trace.parent, "--trace")
 
 
-def _check_writable(folder: Path, option: str) -> None:
+def check_writable(folder: Path, option: str) -> None:
     """The folder, or the nearest one above it that exists, must be a folder we may write in."""
     existing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
     if not existing.is_dir():
@@ -174,7 +174,7 @@ def _write(setup: Any, done: Any, result: dict, out: Path | None, trace: Path | 
     return written
 
 
-def _print_json(result: dict) -> None:
+def print_json(result: dict) -> None:
     """The same bytes that --out writes."""
     from npusim.report.result import write_result
 

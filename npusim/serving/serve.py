@@ -27,8 +27,11 @@ from npusim.units import PS_PER_US
 Progress = Callable[[str, int, int], None]
 
 
-def serve(setup: Setup, *, progress: Progress | None = None) -> ServeRun:
-    """Serves all requests of the scenario's traffic.
+def serve(
+    setup: Setup, *, progress: Progress | None = None, timings: Timings | None = None
+) -> ServeRun:
+    """Serves all requests of the scenario's traffic. `timings` of an earlier run of the same
+    instances saves the iterations that it has simulated.
 
     On Ctrl-C the run so far is given back, marked partial. Raises SpecError, CapacityError,
     DeadlockError, StarvationError.
@@ -37,7 +40,7 @@ def serve(setup: Setup, *, progress: Progress | None = None) -> ServeRun:
     assert traffic is not None
     start_s = time.process_time()
     requests = requests_of(traffic, setup.scenario.seed)
-    server = Server(setup, settle(setup), requests, progress)
+    server = Server(setup, settle(setup), requests, progress, timings)
     settled_s = time.process_time()
     partial = server.run()
     cpu_s = {"set-up": settled_s - start_s, "serving": time.process_time() - settled_s}
@@ -52,7 +55,8 @@ class Server:
         setup: Setup,
         settled: Sequence[Settled],
         requests: Sequence[Request],
-        progress: Progress | None,
+        progress: Progress | None = None,
+        timings: Timings | None = None,
     ) -> None:
         self.setup = setup
         self.settled = settled
@@ -60,7 +64,7 @@ class Server:
         self.env = simpy.Environment()
         self.log = new_log()
         self.moves = MoveLog()
-        self.timings = Timings(setup)
+        self.timings = timings or Timings(setup)
         self.progress = progress or (lambda *_: None)
         instances = [self._instance(i, one) for i, one in enumerate(settled)]
         serving = setup.scenario.serving

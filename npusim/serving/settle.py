@@ -20,7 +20,7 @@ from npusim.spec.parallel import Parallel
 from npusim.spec.serving import Instance, Kv, Limits
 from npusim.units import GIB
 
-TYPICAL_DECODES = batches.decode(16, 1024)  # weights bind; about a tenth as much KV is read
+TYPICAL_DECODES = batches.decode(16, 1024)
 
 
 @dataclass(frozen=True)
@@ -138,17 +138,16 @@ def _settle(
 
 def _footprint(setup: Setup, instance: Instance, parallel: Parallel, share: Share) -> Footprint:
     """What an instance holds in its largest iteration. What is `auto` of its mapping is chosen for
-    what it does most: for decodes, unless it only prefills."""
-    batch, placement, found = largest_batch(instance), instance.placement, None
-    typical = batch if instance.role == "prefill" else TYPICAL_DECODES
-    assert placement is not None
-    for work in (typical, batch):
-        graph = build(_model(setup), work, parallel.mla)
-        mapping = (parallel, placement, setup.scenario.dtype)
-        found = footprint(graph, setup.hardware, *mapping, share)
-        parallel, placement = found.parallel, found.placement
-    assert found is not None
-    return found
+    that and, where it decodes as well, for a decode step."""
+    assert instance.placement is not None
+    beside = [TYPICAL_DECODES] if instance.role == "both" else []
+    largest, *others = (
+        build(_model(setup), batch, parallel.mla) for batch in (largest_batch(instance), *beside)
+    )
+    return footprint(
+        largest, setup.hardware, parallel, instance.placement, setup.scenario.dtype, share,
+        beside=others,
+    )  # fmt: skip
 
 
 def _model(setup: Setup) -> Model:

@@ -15,10 +15,11 @@ Fraction = Annotated[StrictFloat, Field(ge=0, le=1)]
 
 class Slo(Spec):
     """What a request must meet to count as good: its time to first token, and the mean gap between
-    its tokens."""
+    its tokens. `--find-rate` wants `attain_fraction` of the requests to be good."""
 
     ttft_ms: Positive | None = None
     tbt_ms: Positive | None = None
+    attain_fraction: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.9
 
 
 class Limits(Spec):

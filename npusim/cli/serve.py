@@ -1,0 +1,236 @@
+"""`npusim serve`: a scenario with traffic → requests served, a summary, the files asked for."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from npusim.errors import SpecError, pick
+
+if TYPE_CHECKING:
+    from npusim.serve_trace import ServeRun
+    from npusim.spec.load import Setup
+
+ITERATIONS = {"live": "live", "memo": "memo", "table": "table", "analytic": "analytic"}
+GOALS = {"ttft": "ttft_ms", "tbt": "tbt_ms"}
+UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+DEFAULT_SCENARIO = "serve"
+INTERRUPTED = 130
+
+
+def serve(
+    scenario: Annotated[
+        str | None, typer.Argument(help="Scenario with traffic: a file or bundled name.")
+    ] = None,
+    hw: Annotated[str | None, typer.Option(help="Chip: a file or bundled name.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model: a HF config.json or bundled name.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one key.")
+    ] = None,
+    iteration: Annotated[
+        str | None, typer.Option(help="memo (default), live, analytic or table.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Scheduler; see `npusim list scheduler`.")
+    ] = None,
+    slo: Annotated[
+        str | None, typer.Option(metavar="ttft=…,tbt=…", help="Goals: ttft=500ms,tbt=50ms.")
+    ] = None,
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Bisect for the highest rate that meets --slo.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write result.json and CSV tables there.")
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a timeline: .json, .json.gz or .pftrace."),
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write plots: one .html page.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+) -> None:
+    """Serve a stream of requests; without an argument the bundled one.
+
+    On Ctrl-C what was served so far is written and marked partial.
+    """
+    from npusim.spec.load import load_scenario, resolve
+
+    _check_outputs(out, trace, plots)
+    given = [*_goals(slo), *(set_ or []), *_overrides(iteration, scheduler)]
+    name = DEFAULT_SCENARIO if scenario is None else scenario
+    setup = resolve(load_scenario(name, given, hw=hw, model=model))
+    if setup.scenario.traffic is None:
+        raise SpecError("has a workload and no traffic; npusim run simulates it", name)
+    start_s = time.process_time()
+    if find_rate:
+        setup, run, tried = _find_rate(setup)
+    else:
+        run, tried = _serve(setup), None
+    result, written = _write(setup, run, tried, out, trace, plots)
+    _print(result, run, written, time.process_time() - start_s, json)
+    if run.partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _overrides(iteration: str | None, scheduler: str | None) -> list[str]:
+    found = []
+    if iteration is not None:
+        kind = pick(ITERATIONS, iteration, "iteration", "--iteration")
+        found.append(f"serving.iteration={kind}")
+    if scheduler is not None:
+        from npusim.serving.schedulers import SCHEDULERS
+
+        pick(SCHEDULERS, scheduler, "scheduler", "--scheduler")
+        found.append(f"serving.scheduler={scheduler}")
+    return found
+
+
+def _goals(text: str | None) -> list[str]:
+    """`ttft=500ms,tbt=50ms` as overrides; a number without a unit is ms."""
+    found = []
+    for item in text.split(",") if text else []:
+        name, equals, value = item.strip().partition("=")
+        if not equals:
+            raise SpecError(f"must be ttft=TIME,tbt=TIME, not {item!r}", "--slo")
+        key = pick(GOALS, name.strip(), "goal", "--slo")
+        found.append(f"serving.slo.{key}={_milliseconds(value.strip())}")
+    return found
+
+
+def _milliseconds(text: str) -> float:
+    unit = next((u for u in UNITS_MS if text.endswith(u)), "")
+    try:
+        value = float(text.removesuffix(unit))
+    except ValueError:
+        raise SpecError(f"must be a time such as 500ms or 2s, not {text!r}", "--slo") from None
+    if not 0 < value < float("inf"):
+        raise SpecError(f"must be above 0, not {text!r}", "--slo")
+    return value * UNITS_MS.get(unit, 1.0)
+
+
+def _check_outputs(out: Path | None, trace: Path | None, plots: Path | None) -> None:
+    from npusim.cli.run import check_outputs, check_writable
+
+    check_outputs(out, trace)
+    if plots is None:
+        return
+    from npusim.report.serve.plots import check_plots
+
+    check_plots()
+    if plots.suffix != ".html":
+        raise SpecError(f"must end in .html, not '{plots}'", "--plots")
+    check_writable(plots.parent, "--plots")
+
+
+def _serve(setup: "Setup") -> "ServeRun":
+    """The run, with a word on stderr about what takes long."""
+    from npusim.cli.progress import Progress
+    from npusim.serving.serve import serve as serve_requests
+
+    with Progress(sys.stderr, _engine(setup)) as progress:
+        return serve_requests(setup, progress=progress.update)
+
+
+def _engine(setup: "Setup") -> str:
+    """The engine whose kernels the iterations need: none where they are read from a table."""
+    table = setup.scenario.serving.iteration == "table"
+    return "" if table else setup.scenario.engine
+
+
+def _find_rate(setup: "Setup") -> tuple["Setup", "ServeRun", dict[str, Any]]:
+    """The run at the highest rate that meets the goals, and what was tried."""
+    from npusim.cli.progress import Progress
+    from npusim.report.serve.metrics import serve_metrics
+    from npusim.serving.find_rate import at_rate, find_rate
+    from npusim.serving.iteration.times import Timings
+    from npusim.serving.serve import serve as serve_requests
+
+    slo = setup.scenario.serving.slo
+    if slo.ttft_ms is None and slo.tbt_ms is None:
+        raise SpecError("needs goals: --slo ttft=500ms,tbt=50ms", "--find-rate")
+    timings = Timings(setup)
+    with Progress(sys.stderr, _engine(setup)) as progress:
+        found = find_rate(
+            setup,
+            lambda one: serve_requests(one, progress=progress.update, timings=timings),
+            lambda run: serve_metrics(run, slo)["goodput"]["fraction"] >= slo.attain_fraction,
+        )
+    if found.run is None or found.rate_per_s is None:
+        lowest = min(rate for rate, _ in found.tried)
+        raise SpecError(
+            f"no rate down to {lowest:.3g}/s meets the goals; loosen them, or lower "
+            f"serving.slo.attain_fraction {slo.attain_fraction}",
+            "--find-rate",
+        )
+    tried = {
+        "rate_per_s": found.rate_per_s,
+        "not_met_per_s": found.above_per_s,
+        "tried": [{"rate_per_s": rate, "met": met} for rate, met in found.tried],
+    }
+    return at_rate(setup, found.rate_per_s), found.run, tried
+
+
+def _write(
+    setup: "Setup",
+    run: "ServeRun",
+    tried: dict[str, Any] | None,
+    out: Path | None,
+    trace: Path | None,
+    plots: Path | None,
+) -> tuple[dict[str, Any], list[Path]]:
+    """The result, and the paths of the files that were asked for."""
+    from npusim.report.serve.metrics import serve_metrics
+    from npusim.report.serve.result import serve_result
+
+    slo = setup.scenario.serving.slo
+    result = serve_result(setup, run, serve_metrics(run, slo)) | {"find_rate": tried}
+    written = []
+    if out is not None:
+        from npusim.report.result import write_result
+        from npusim.report.serve.files import write_csvs
+
+        written += [write_result(result, out), *write_csvs(run, out)]
+    if trace is not None:
+        from npusim.report.serve.timeline import write_serve_timeline
+
+        written.append(write_serve_timeline(run, trace))
+    if plots is not None:
+        from npusim.report.serve.plots import write_plots
+
+        written.append(write_plots(run, plots, slo, setup.scenario.model or ""))
+    return result, written
+
+
+def _print(
+    result: dict[str, Any], run: "ServeRun", written: list[Path], cpu_s: float, as_json: bool
+) -> None:
+    from npusim.cli.render import console, print_summary
+    from npusim.cli.run import print_json
+    from npusim.report.serve.summary import summarize_serve
+
+    if as_json:
+        print_json(result)
+        return
+    screen = console()
+    print_summary(screen, summarize_serve(result))
+    if result["find_rate"]:
+        screen.print(f"\n{_rates(result['find_rate'])}", style="bold", markup=False)
+    phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in run.cpu_s.items())
+    screen.print(f"\nCPU {cpu_s:.2f} s ({phases})", style="dim", markup=False)
+    for path in written:
+        screen.print(f"wrote {path}", markup=False)
+
+
+def _rates(tried: dict[str, Any]) -> str:
+    above = tried["not_met_per_s"]
+    bound = f"; at {above:.4g}/s it does not" if above else "; no rate was too high"
+    return (
+        f"highest rate that meets the goals: {tried['rate_per_s']:.4g} requests/s{bound} "
+        f"({len(tried['tried'])} rates tried; the tables above are of this rate)"
+    )
