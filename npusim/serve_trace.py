@@ -27,8 +27,8 @@ REQUEST_COLUMNS = {
 ITERATION_COLUMNS = {
     "instance": "index of the instance",
     "start_ps": "start",
-    "end_ps": "all its tokens are out",
-    "free_ps": "the first pipeline stage may begin the next one",
+    "end_ps": "all its tokens are out; -1: under way when a partial run ended",
+    "free_ps": "the first pipeline stage may begin the next one; -1: the same",
     "prefill_tokens": "prompt tokens",
     "decodes": "requests that decode",
     "requests": "requests in the batch",

@@ -83,11 +83,13 @@ def _longest_gaps_ps(run: ServeRun) -> np.ndarray:
 
 def _iterations(run: ServeRun) -> list[Column]:
     columns = run.iterations
+    ended = columns["end_ps"] >= 0
     names = [name for name in columns if name not in ("instance", "start_ps", "end_ps", "free_ps")]
     return [
         ("instance", _names(columns["instance"], [row.name for row in run.instances])),
-        *((f"{name}_s", seconds(columns[f"{name}_ps"])) for name in ("start", "end", "free")),
-        ("duration_ms", milliseconds(columns["end_ps"] - columns["start_ps"])),
+        ("start_s", seconds(columns["start_ps"])),
+        *((f"{n}_s", seconds(columns[f"{n}_ps"], columns[f"{n}_ps"] >= 0)) for n in ENDS),
+        ("duration_ms", milliseconds(columns["end_ps"] - columns["start_ps"], ended)),
         *((name, columns[name].tolist()) for name in names),
     ]
 
@@ -127,5 +129,6 @@ def _names(indices: np.ndarray, names: list[str] | tuple[str, ...]) -> list[str]
     return [table[index] for index in indices.tolist()]
 
 
+ENDS = ("end", "free")
 COUNTED = ("generated_tokens", "cached_tokens", "preemptions")
 CSVS = {"requests": _requests, "iterations": _iterations, "transfers": _transfers}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from npusim.serve_trace import KIND_NAMES, ServeRun
+from npusim.serve_trace import KIND_NAMES, WAITING, ServeRun
 from npusim.units import PS_PER_NS
 
 NEARLY_FULL = 0.9  # of the KV blocks: a waiting request that needs more does not get in
@@ -23,16 +23,29 @@ class Span:
         return self.end_ps - self.start_ps
 
 
+def last_ps(run: ServeRun) -> int:
+    """The last thing that happened; arrivals that a partial run did not come to are not."""
+    columns = [run.requests["arrival_ps"][run.requests["status"] != WAITING], run.token_ps]
+    columns += [run.iterations["start_ps"], run.iterations["end_ps"], run.transfers["end_ps"]]
+    return max(int(column.max(initial=0)) for column in columns)
+
+
+def iterations_of(run: ServeRun, index: int | None = None) -> dict[str, np.ndarray]:
+    """Columns of the iterations, of one instance or of all; those that were under way when a
+    partial run ended last until then."""
+    columns = run.iterations
+    if index is not None:
+        chosen = columns["instance"] == index
+        columns = {name: column[chosen] for name, column in columns.items()}
+    end = columns["end_ps"]
+    return columns | {"end_ps": np.where(end < 0, last_ps(run), end)}
+
+
 def instance_rows(run: ServeRun, span: Span | None) -> list[dict[str, Any]]:
     """A row an instance, in order; keys: schema.INSTANCE_KEYS."""
-    order = np.argsort(run.iterations["instance"], kind="stable")
-    bounds = np.searchsorted(
-        run.iterations["instance"][order], np.arange(len(run.instances) + 1)
-    ).tolist()
     rows = []
     for index, instance in enumerate(run.instances):
-        chosen = order[bounds[index] : bounds[index + 1]]
-        mine = {name: column[chosen] for name, column in run.iterations.items()}
+        mine = iterations_of(run, index)
         requests = (run.requests["instance"] == index) & (run.requests["scheduled_ps"] >= 0)
         row = {"name": instance.name, "role": instance.role, "num_cores": len(instance.cores)}
         row |= _use(mine, span) | _kv(mine, instance.num_blocks)

@@ -76,13 +76,15 @@ def mean_gaps_ps(run: ServeRun, output_ps: np.ndarray) -> np.ndarray:
 
 
 def _handover_ps(run: ServeRun) -> np.ndarray:
-    """First token → the last KV is there, at most the time to the last token; what moves beside
-    the prefill costs nothing."""
+    """First token → its KV has moved for the first time (again after a preemption: that counts as
+    decode), at most the time to the last token; what moves beside the prefill costs nothing."""
     moves, first = run.transfers, run.requests["first_token_ps"]
-    there = first.copy()
+    there = run.requests["finish_ps"].copy()
     moved = moves["kind"] == 0
-    np.maximum.at(there, moves["request"][moved], moves["end_ps"][moved])
-    return np.maximum(np.minimum(there, run.requests["finish_ps"]) - first, 0)
+    np.minimum.at(there, moves["request"][moved], moves["end_ps"][moved])
+    has_moved = np.zeros(len(there), bool)
+    has_moved[moves["request"][moved]] = True
+    return np.where(has_moved, np.maximum(there - first, 0), 0)
 
 
 def _span(run: ServeRun, done: np.ndarray) -> Span | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from npusim.errors import SpecError
 from npusim.report.replace import replacing
+from npusim.report.serve.instances import iterations_of, last_ps
 from npusim.report.serve.metrics import distribution, request_times, token_gaps_ps
 from npusim.report.serve.series import BUCKETS, Band, band, cdf, dots, rate_over_time, unit_of
-from npusim.report.serve.timeline import batch_steps, end_ps
+from npusim.report.serve.timeline import batch_steps
 from npusim.serve_trace import DONE, InstanceRow, ServeRun
 from npusim.spec.serving import Slo
 from npusim.units import PS_PER_MS
@@ -76,7 +77,7 @@ def make_figure(run: ServeRun, slo: Slo, title: str) -> Any:
         subplot_titles=_titles(run),
         vertical_spacing=0.045,
     )
-    page = _Page(figure, objects, run, slo, end_ps(run))
+    page = _Page(figure, objects, run, slo, last_ps(run))
     _distributions(page)
     _by_instance(page)
     _throughput(page)
@@ -157,8 +158,7 @@ def _by_instance(page: _Page) -> None:
     """Batch size, KV and waiting requests, a line an instance; with the least and the greatest as
     a band where the series is too long to be drawn. Its name is in the legend once."""
     for index, instance in enumerate(page.run.instances[:MAX_INSTANCES]):
-        chosen = page.run.iterations["instance"] == index
-        mine = {name: column[chosen] for name, column in page.run.iterations.items()}
+        mine = iterations_of(page.run, index)
         if len(mine["start_ps"]):
             for row, found in enumerate(_bands(instance, mine, page.end_ps), FIRST_ROW):
                 _draw(page, row, found, instance.name, COLORS[index % len(COLORS)])

@@ -22,5 +22,6 @@ def serve_result(setup: "Setup", run: ServeRun, metrics: dict[str, Any]) -> dict
         "partial": run.partial,
         "metrics": metrics,
         "instances": [dataclasses.asdict(row) for row in run.instances],
+        "find_rate": None,
         "notes": list(dict.fromkeys(run.notes)),
     }

@@ -126,6 +126,7 @@ SERVE_KEYS = {
     **under("metrics", METRIC_KEYS),
     "instances": "instances in order: what they are",
     **under("instances[]", FACT_KEYS),
+    "find_rate": "null, or the highest rate that meets the goals and the rates that were tried",
     "notes": "what was chosen automatically, rejected, or left out",
 }
-OPEN_KEYS = ("scenario", "hardware", "model", "iteration.facts")
+OPEN_KEYS = ("scenario", "hardware", "model", "iteration.facts", "find_rate")

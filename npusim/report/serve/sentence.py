@@ -9,6 +9,7 @@ from npusim.units import PS_PER_MS, format_ps
 PREEMPTED = 0.1  # from this share of requests on, KV memory binds
 KV_FULL = 0.5  # the same, of the time in which requests wait before nearly full KV memory
 BUSY = 0.8  # from this share of the makespan on, more hardware is the lever
+WAITS = 2  # from this many times the time of a move on, KV waits rather than moves
 IDLE = 0.5  # below it, there is room for more requests
 
 
@@ -125,6 +126,17 @@ def _prefill_lever(result: dict[str, Any]) -> str:
 
 
 def _handover_lever(result: dict[str, Any]) -> str:
+    """Where KV waits much longer than it moves: what it waits for."""
+    metrics, limits = result["metrics"], result["scenario"]["serving"]["limits"]
+    decode = [row for row in metrics["instances"] if row["role"] == "decode"]
+    moves = next((row for row in metrics["transfers"] if row["kind"] == "transfer"), None)
+    if moves and metrics["where"]["handover_ps"] > WAITS * moves["mean_ps"]:
+        if max((row["kv_mean_fraction"] or 0.0 for row in decode), default=0.0) > BUSY:
+            return "decode has no room for more KV; more memory, or more instances for decode"
+        most = max((row["max_requests"] for row in decode), default=0)
+        if most >= limits["max_requests"]:
+            return f"decode batches are full at {most} requests; a higher limits.max_requests"
+        return "moves wait for one another; wider links, or more prefill instances that send"
     if result["scenario"]["serving"]["transfer"] == "whole":
         return "transfer layer, so that KV moves beside the prefill"
     return "wider links between the instances, or decode nearer to prefill (placement dp_first)"

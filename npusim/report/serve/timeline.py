@@ -7,6 +7,7 @@ import numpy as np
 
 from npusim.report.events import Counts, Group, Slices, Tables, Timeline
 from npusim.report.lanes import lanes
+from npusim.report.serve.instances import iterations_of, last_ps
 from npusim.report.serve.requests import request_slices
 from npusim.report.timeline import write_events
 from npusim.serve_trace import ServeRun
@@ -47,21 +48,15 @@ def serve_timeline(run: ServeRun) -> Timeline:
     parts = [_iterations(run, tables), *_moves(run, tables, shown)]
     counts = list(_counts(run, tables))
     tracks = [_request_track(tables, i, shown, len(run.requests["request"])) for i in range(shown)]
-    parts.append(request_slices(run, np.array(tracks, np.int64), tables, end_ps(run)))
+    end_ps = last_ps(run)
+    parts.append(request_slices(run, np.array(tracks, np.int64), tables, end_ps))
 
     def events() -> Iterator[Slices | Counts]:
         for part in parts:
             yield from _chunks(part)
         yield from counts
 
-    return Timeline(tables.groups, tables.track_list(), list(tables.strings), end_ps(run), events)
-
-
-def end_ps(run: ServeRun) -> int:
-    """The last thing that happened."""
-    columns = [run.requests["arrival_ps"], run.token_ps]
-    columns += [run.iterations["end_ps"], run.transfers["end_ps"]]
-    return max(int(column.max(initial=0)) for column in columns)
+    return Timeline(tables.groups, tables.track_list(), list(tables.strings), end_ps, events)
 
 
 def _instance_group(name: str) -> str:
@@ -104,7 +99,7 @@ def _in_lanes(
 
 
 def _iterations(run: ServeRun, tables: Tables) -> Slices:
-    columns = run.iterations
+    columns = iterations_of(run)
     times = columns["start_ps"], columns["end_ps"]
     names = np.array([tables.text(name) for name in NAMES])
     kind = (columns["prefill_tokens"] > 0) + 2 * (columns["decodes"] > 0)
@@ -147,8 +142,7 @@ def _counts(run: ServeRun, tables: Tables) -> Iterator[Counts]:
     """Of each instance: requests in its batch (0 while none runs), requests that wait, KV blocks;
     as they were when a batch was chosen."""
     for index, instance in enumerate(run.instances):
-        chosen = run.iterations["instance"] == index
-        mine = {name: column[chosen] for name, column in run.iterations.items()}
+        mine = iterations_of(run, index)
         start = mine["start_ps"]
         series = (batch_steps(mine), (start, mine["waiting"]), (start, mine["kv_blocks"]))
         named = enumerate(zip(COUNTERS, series, strict=True), len(TRACKS))

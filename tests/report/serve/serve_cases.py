@@ -152,3 +152,15 @@ def small_run(**more):
         {"request": 1, "instance": 1, "start_ps": 66 * MS, "end_ps": 70 * MS},
     ]
     return make_run(requests, iterations, transfers, instances, preemptions, **more)
+
+
+def interrupted_run():
+    """One request done, one that decodes, one that is yet to arrive; the last iteration began at
+    10 ms and was under way when the run ended."""
+    requests = [done(0, 0, (4, 10)), unfinished(1, (4,)), unfinished(500)]
+    iterations = [
+        iteration(0, 4, prefill_tokens=17, requests=2, kv_blocks=2),
+        iteration(4, 10, decodes=2, requests=2, kv_blocks=3),
+        iteration(10, 0, decodes=1, requests=1, kv_blocks=1) | {"end_ps": -1, "free_ps": -1},
+    ]
+    return make_run(requests, iterations, partial="interrupted")

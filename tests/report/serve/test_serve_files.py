@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from serve_cases import MS, done, make_run, rejected, small_run, unfinished
+from serve_cases import MS, done, interrupted_run, make_run, rejected, small_run, unfinished
 
 from npusim.report.serve.files import milliseconds, seconds, write_csvs
 
@@ -89,3 +89,9 @@ def test_longest_gap_of_requests_without_tokens_between_others(tmp_path):
     rows = read(make_run(requests), tmp_path, "requests")
     assert [row["max_tbt_ms"] and Decimal(row["max_tbt_ms"]) for row in rows] == [8, "", 4]
     assert Decimal(rows[2]["mean_tbt_ms"]) * MS == Decimal(5 * MS) / 2
+
+
+def test_an_iteration_under_way_has_no_end(tmp_path):
+    row = read(interrupted_run(), tmp_path, "iterations")[-1]
+    assert (row["end_s"], row["free_s"], row["duration_ms"]) == ("", "", "")
+    assert row["start_s"] == "0.010000000000"

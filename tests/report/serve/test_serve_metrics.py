@@ -8,6 +8,7 @@ from serve_cases import (
     MS,
     done,
     instance,
+    interrupted_run,
     iteration,
     make_run,
     move,
@@ -16,7 +17,7 @@ from serve_cases import (
     unfinished,
 )
 
-from npusim.report.serve.instances import busy_ps
+from npusim.report.serve.instances import busy_ps, last_ps
 from npusim.report.serve.metrics import distribution, request_times, serve_metrics, token_gaps_ps
 from npusim.spec.serving import Slo
 
@@ -256,3 +257,18 @@ def test_goodput_against_a_loop(random_run):
 
 def test_a_distribution_of_one_value():
     assert set(distribution(np.array([7])).values()) == {1, 7}
+
+
+def test_a_second_handover_after_a_preemption_is_part_of_decode():
+    requests = [done(0, 0, (10, 90))]
+    moves = [move(0, 0, 1, 10, 15, 1), move(0, 0, 1, 70, 80, 1)]
+    assert request_times(make_run(requests, transfers=moves))["handover_ps"].tolist() == [5 * MS]
+
+
+def test_an_iteration_under_way_when_a_run_was_interrupted():
+    run = interrupted_run()
+    found = serve_metrics(run)
+    assert last_ps(run) == 10 * MS and found["makespan_ps"] == 10 * MS
+    (row,) = found["instances"]
+    assert (row["num_iterations"], row["busy_fraction"]) == (3, 1.0)
+    assert row["kv_mean_fraction"] == pytest.approx((2 * 4 + 3 * 6) / 10 / 100)

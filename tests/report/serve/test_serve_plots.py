@@ -3,7 +3,16 @@ import sys
 
 import numpy as np
 import pytest
-from serve_cases import MS, done, instance, iteration, make_run, small_run, unfinished
+from serve_cases import (
+    MS,
+    done,
+    instance,
+    interrupted_run,
+    iteration,
+    make_run,
+    small_run,
+    unfinished,
+)
 
 from npusim.errors import SpecError
 from npusim.report.serve.plots import OVER_TIME, check_plots, make_figure, write_plots
@@ -127,3 +136,8 @@ def test_a_missing_plotly_is_said_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     with pytest.raises(SpecError, match=r"needs plotly; install it with: pip install 'npusim\[pl"):
         check_plots()
+
+
+def test_an_interrupted_run_is_drawn_to_its_last_event():
+    figure = make_figure(interrupted_run(), Slo(), "")
+    assert figure.layout.xaxis4.range == (-0.1, 10.1)

@@ -136,3 +136,18 @@ def test_many_instances_are_cut_and_summed_by_role():
     summary = summary_of(run)
     assert len(table(summary, "Instances (14, 12 shown)")) == 12
     assert table(summary, "Roles")["prefill (14)"][0] == "14"
+
+
+@pytest.mark.parametrize(
+    ("rows", "serving", "lever"),
+    [
+        ({}, {}, "moves wait for one another"),
+        ({"kv_blocks": 95}, {}, "decode has no room for more KV"),
+        ({"requests": 8}, {"limits": {"max_requests": 8}}, "decode batches are full at 8"),
+    ],
+)
+def test_levers_of_kv_that_waits_longer_than_it_moves(rows, serving, lever):
+    moves = [move(0, 0, 1, 80, 90, 5)]
+    iterations = [iteration(0, 99, instance=1, **rows)]
+    run = make_run([done(0, 0, (10, 99), decode_instance=1)], iterations, moves, TWO)
+    assert lever in summary_of(run, **serving).sentence

@@ -4,6 +4,7 @@ from serve_cases import (
     MS,
     done,
     instance,
+    interrupted_run,
     iteration,
     make_run,
     move,
@@ -167,3 +168,11 @@ def test_slices_of_chunks_are_those_of_the_whole(monkeypatch):
     assert len(parts) > len(whole)
     joined = np.concatenate([e.start_ps for e in parts])
     assert joined.tolist() == np.concatenate([e.start_ps for e in whole]).tolist()
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.pftrace"])
+def test_an_interrupted_run_ends_with_its_last_event(tmp_path, name):
+    slices = READERS[name](write_serve_timeline(interrupted_run(), tmp_path / name))[0]
+    assert ("Instance i0", "iterations", "decode", 10 * NS, 0) in slices
+    assert ("Requests 0-2", "request 1", "decode", 4 * NS, 6 * NS) in slices
+    assert not [row for row in slices if row[1] == "request 2"]  # it had not arrived
