@@ -66,9 +66,10 @@ def _table(settled: Settled, cache: KvCache, known: dict[tuple, object]) -> Stag
 
     path = settled.setup.scenario.serving.table
     assert path is not None
-    if (path,) not in known:
-        known[path,] = KernelTable.load(path, settled.setup.model)
-    table = known[path,]
+    key = (path, settled.row.tp)
+    if key not in known:
+        known[key] = KernelTable.load(path, settled.setup.model, settled.row.tp)
+    table = known[key]
     if settled.row.pp > 1:
         raise SpecError(f"must be 1 with iteration table, not {settled.row.pp}", "parallel.pp")
     return lambda works: (table.iteration_ps(works),)  # type: ignore[attr-defined]
