@@ -15,6 +15,7 @@ WHEEL_SLOTS = 4096
 # Globals, at the start of the array.
 (
     NOW, EVENTS, FREE_PACKET, CHAIN, BIN_SHIFT, NUM_SPANS, LAST_TICK,
+    FRESH_PACKET, FRESH_END,  # packets that were never used, one behind the other
     NEW,  # streams whose begin is still to be put on the wheel, chained by NEXT_EVENT
     ENDED,  # groups that ended in this tick, chained by S_NEXT
     FOLLOWING,  # the next tick in which something happens, NIL: none
@@ -30,7 +31,7 @@ WHEEL_SLOTS = 4096
     MIXED_WIDTHS,  # links differ in width
     RINGS,  # there are links that are part of a ring
     N_CREDITS, W_CREDITS,  # FIFOs that get room back in the next tick: offset << 32 | how much
-) = range(49)  # fmt: skip
+) = range(51)  # fmt: skip
 SLOTS = 64
 OCCUPIED = SLOTS + WHEEL_SLOTS
 HEADER_WORDS = OCCUPIED + WHEEL_SLOTS // 64

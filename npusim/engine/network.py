@@ -10,11 +10,15 @@ from npusim.engine.wheel import ceil_div, schedule
 
 @kernel
 def new_packet(A, kind, task, index, payload, wire):
-    """Takes a packet from the free list; the caller fills in the way it goes."""
+    """Takes a packet from the free list, or a fresh one; the caller fills in the way it goes."""
     packet = A[at.FREE_PACKET]
-    if packet == at.NIL:
-        raise AssertionError("more packets are alive than the arena has room for")
-    A[at.FREE_PACKET] = A[packet + at.P_NEXT]
+    if packet != at.NIL:
+        A[at.FREE_PACKET] = A[packet + at.P_NEXT]
+    else:
+        packet = A[at.FRESH_PACKET]
+        if packet == A[at.FRESH_END]:
+            raise AssertionError("more packets are alive than the arena has room for")
+        A[at.FRESH_PACKET] += at.P_SIZE
     A[packet + at.P_KIND] = kind
     A[packet + at.P_TASK] = task
     A[packet + at.P_KEY] = (A[task + at.T_NUMBER] << at.INDEX_BITS) | index

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LINE_WORDS = 8  # int64 words of a cache line
+SPARE_WORDS = 1 << 22  # at first; pages that are never touched cost nothing
 GROWTH = 4  # at least a quarter is added
 
 
@@ -30,12 +31,13 @@ class Block:
 
 
 class Space:
-    """`words`: the array, begun with `num_words` zeros. Blocks begin at cache lines; what is in a
-    block that was used before is left over."""
+    """`words`: the array, all zeros, of which the first `num_words` are not given away. Blocks
+    begin at cache lines; what is in a block that was used before is left over."""
 
     def __init__(self, num_words: int):
-        self.words = _aligned_zeros(_whole_lines(num_words))
-        self._free: list[tuple[int, int]] = []  # first word and end of each gap, in order
+        first = _whole_lines(num_words)
+        self.words = _aligned_zeros(first + SPARE_WORDS)
+        self._free = [(first, len(self.words))]  # first word and end of each gap, in order
 
     def take(self, count: int, size: int = 1) -> Block:
         """The first gap that is large enough, or room at the end."""
@@ -67,7 +69,7 @@ class Space:
             first = self._free.pop()[0]
         size = max(first + needed, _whole_lines(end + end // GROWTH))
         words = _aligned_zeros(size)
-        words[:end] = self.words
+        words[:first] = self.words[:first]
         self.words = words
         self._free.append((first + needed, size))
         return first

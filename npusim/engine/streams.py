@@ -43,15 +43,14 @@ class Streams:
         """Appends tasks to their queues; those without dependencies are ready at tick `begin`,
         which is to come. `group`: 0, 1, … by task."""
         queue_at = self._open_queues(tasks)
-        message_packets = _message_packets(self._wiring, tasks)
-        self._add_packets(message_packets)
-        stream = self._reserve(tasks, int(group.max(initial=-1)) + 1, message_packets)
+        stream = self._reserve(tasks, int(group.max(initial=-1)) + 1)
         self._fill(stream, tasks, queue_at, group)
         self._append(tasks, queue_at, stream.tasks)
         self._announce(stream, begin)
         self.live.append(stream)
         self._num_tasks += len(tasks)
         self._num_groups += stream.num_groups
+        self._add_packets()
         return stream
 
     def drop(self, stream: Stream) -> None:
@@ -93,7 +92,7 @@ class Streams:
         if old.count:
             arena.give_back(old)
 
-    def _reserve(self, t: Tasks, num_groups: int, message_packets: int) -> Stream:
+    def _reserve(self, t: Tasks, num_groups: int) -> Stream:
         sizes = (
             (len(t), at.T_SIZE),
             (1, at.J_SIZE),
@@ -106,8 +105,9 @@ class Streams:
             blocks.append(Block(first, count, size))
             first += count * size
         tasks, head, groups, successors = blocks
+        packets = _message_packets(self._wiring, t)
         return Stream(
-            self._num_groups, num_groups, head, groups, tasks, successors, memory, message_packets
+            self._num_groups, num_groups, head, groups, tasks, successors, memory, packets
         )
 
     def _fill(self, stream: Stream, t: Tasks, queue_at: np.ndarray, group: np.ndarray) -> None:
@@ -167,17 +167,24 @@ class Streams:
             words[at.FOLLOWING] = begin
         words[at.FOLLOWING] = min(begin, words[at.FOLLOWING])
 
-    def _add_packets(self, message_packets: int) -> None:
-        """Keeps as many packets as may be alive with so many more of messages."""
-        messages = message_packets + sum(stream.message_packets for stream in self.live)
+    def _add_packets(self) -> None:
+        """Keeps as many packets as may be alive."""
+        messages = sum(stream.message_packets for stream in self.live)
         lacking = _most_packets(self._wiring, self._dma_cores, messages) - self._num_packets
         if lacking > 0:
+            self._use_up_fresh()
             block = self.arena.take(lacking, at.P_SIZE)
-            words = self.arena.words
-            following = np.append(block.offsets()[1:], words[at.FREE_PACKET])
-            block.view(words)[:, at.P_NEXT] = following
-            words[at.FREE_PACKET] = block.first
+            self.arena.words[at.FRESH_PACKET] = block.first
+            self.arena.words[at.FRESH_END] = block.first + block.num_words
             self._num_packets += lacking
+
+    def _use_up_fresh(self) -> None:
+        """Puts the packets that were never used on the free list."""
+        words = self.arena.words
+        fresh = np.arange(words[at.FRESH_PACKET], words[at.FRESH_END], at.P_SIZE)
+        if len(fresh):
+            words[fresh + at.P_NEXT] = np.append(fresh[1:], words[at.FREE_PACKET])
+            words[at.FREE_PACKET] = fresh[0]
 
 
 def _most_packets(w: Wiring, dma_cores: list[int], message_packets: int) -> int:
