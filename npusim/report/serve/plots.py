@@ -122,7 +122,9 @@ def _distributions(page: _Page) -> None:
     """Shares of requests, or of gaps, by time; median, p90 and p99 are marked, goals are lines.
     A goal of the mean gap is drawn where gaps are."""
     for col, (_, unit, unit_ps, values, goal_ms) in enumerate(_distributed(page.run, page.slo), 1):
+        page.figure.update_xaxes(rangemode="tozero", row=1, col=col)
         if len(values):
+            _cut_tail(page, col, values, unit, unit_ps)
             x, share = cdf(values)
             line = page.objects.Scatter(x=(x / unit_ps).tolist(), y=share.tolist(), mode="lines")
             line.update(line={"color": COLORS[0], "shape": "hv"}, showlegend=False)
@@ -131,17 +133,28 @@ def _distributions(page: _Page) -> None:
         else:
             text = {"text": "no request was done", "showarrow": False}
             page.figure.add_annotation(x=0.5, y=0.5, **text, row=1, col=col)
-        page.figure.update_xaxes(rangemode="tozero", row=1, col=col)
         page.figure.update_yaxes(range=[0, 1.04], tickformat=".0%", row=1, col=col)
         if goal_ms is not None and len(values):
             goal = goal_ms * PS_PER_MS / unit_ps
             page.figure.add_vline(x=goal, line=GOAL, annotation_text="goal", row=1, col=col)
 
 
+def _cut_tail(page: _Page, col: int, values: np.ndarray, unit: str, unit_ps: int) -> None:
+    """Where the longest is far beyond the 99th percentile, the axis ends before it and the title
+    tells it."""
+    found = distribution(values)
+    p99_ps, max_ps = found["p99_ps"] or 0, found["max_ps"] or 0
+    if max_ps > 2 * p99_ps:
+        page.figure.update_xaxes(range=[0, 1.5 * p99_ps / unit_ps], row=1, col=col)
+        title = page.figure.layout.annotations[col - 1]
+        title.text = f"{title.text} (longest {max_ps / unit_ps:,.4g})"
+
+
 def _marks(page: _Page, values: np.ndarray, unit: str, unit_ps: int) -> Any:
     found, names = distribution(values), ("p50", "p90", "p99")
     times = [(found[f"{name}_ps"] or 0) / unit_ps for name in names]
-    far = (found["max_ps"] or 0) / unit_ps * TO_THE_LEFT
+    shown_ps = min(found["max_ps"] or 0, 1.5 * (found["p99_ps"] or 0))
+    far = shown_ps / unit_ps * TO_THE_LEFT
     return page.objects.Scatter(
         x=times,
         y=[int(name[1:]) / 100 for name in names],

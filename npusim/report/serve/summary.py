@@ -78,7 +78,7 @@ def _where(metrics: dict[str, Any]) -> Table:
             _of(metrics["where"][f"{part}_ps"], total),
         ]
         for part, text in PARTS_TEXT.items()
-        if total
+        if total and (part != "handover" or metrics["transfers"])
     ]
     return Table("Where the mean latency went", ["", "mean", "share"], rows)
 

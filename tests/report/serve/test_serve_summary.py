@@ -151,3 +151,8 @@ def test_levers_of_kv_that_waits_longer_than_it_moves(rows, serving, lever):
     iterations = [iteration(0, 99, instance=1, **rows)]
     run = make_run([done(0, 0, (10, 99), decode_instance=1)], iterations, moves, TWO)
     assert lever in summary_of(run, **serving).sentence
+
+
+def test_where_nothing_moves_there_is_no_handover():
+    summary = summary_of(make_run([done(0, 0, (10, 20))]))
+    assert list(table(summary, "Where")) == ["queueing before the first batch", "prefill", "decode"]
