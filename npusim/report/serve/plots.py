@@ -16,7 +16,7 @@ from npusim.report.serve.series import BUCKETS, Band, band, cdf, dots, rate_over
 from npusim.report.serve.timeline import batch_steps
 from npusim.serve_trace import DONE, InstanceRow, ServeRun
 from npusim.spec.serving import Slo
-from npusim.units import PS_PER_MS
+from npusim.units import PS_PER_MS, format_ps
 
 MAX_INSTANCES = 8
 COLORS = (  # told apart by the colour-blind; Okabe and Ito, https://jfly.uni-koeln.de/color/
@@ -124,7 +124,7 @@ def _distributions(page: _Page) -> None:
     for col, (_, unit, unit_ps, values, goal_ms) in enumerate(_distributed(page.run, page.slo), 1):
         page.figure.update_xaxes(rangemode="tozero", row=1, col=col)
         if len(values):
-            _cut_tail(page, col, values, unit, unit_ps)
+            _cut_tail(page, col, values, unit_ps)
             x, share = cdf(values)
             line = page.objects.Scatter(x=(x / unit_ps).tolist(), y=share.tolist(), mode="lines")
             line.update(line={"color": COLORS[0], "shape": "hv"}, showlegend=False)
@@ -139,7 +139,7 @@ def _distributions(page: _Page) -> None:
             page.figure.add_vline(x=goal, line=GOAL, annotation_text="goal", row=1, col=col)
 
 
-def _cut_tail(page: _Page, col: int, values: np.ndarray, unit: str, unit_ps: int) -> None:
+def _cut_tail(page: _Page, col: int, values: np.ndarray, unit_ps: int) -> None:
     """Where the longest is far beyond the 99th percentile, the axis ends before it and the title
     tells it."""
     found = distribution(values)
@@ -147,7 +147,7 @@ def _cut_tail(page: _Page, col: int, values: np.ndarray, unit: str, unit_ps: int
     if max_ps > 2 * p99_ps:
         page.figure.update_xaxes(range=[0, 1.5 * p99_ps / unit_ps], row=1, col=col)
         title = page.figure.layout.annotations[col - 1]
-        title.text = f"{title.text} (longest {max_ps / unit_ps:,.4g})"
+        title.text = f"{title.text} (longest {format_ps(max_ps)})"
 
 
 def _marks(page: _Page, values: np.ndarray, unit: str, unit_ps: int) -> Any:
