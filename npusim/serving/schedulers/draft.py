@@ -27,7 +27,7 @@ class Draft:
         self._most_running = limits.max_requests
         self._most_admitted = ceil_div(limits.max_requests, num_stages)
         part = ceil_div(len(queues.running), num_stages)
-        self._most_carried = min(part, self._most_admitted) if share else self._most_admitted
+        self._most_carried = part if share else self._most_admitted
         self._num_prompts = 0
         self._preemptions = queues.num_preemptions
 

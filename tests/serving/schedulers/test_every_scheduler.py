@@ -84,7 +84,7 @@ def time_ps(works):
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_all_requests_finish_within_the_limits(bench, name, kv, stages):
     preemptions = 0
-    for seed in range(3):
+    for seed in range(2):
         ring = kv.get("layout") == "sram_ring"
         size = KvSize(22, 0, 4, 200, 0) if ring else KvSize(22, 0, 4, 0, 30)
         options = {"size": size, "kv": kv, "limits": LIMITS, "slo": SLO, "stages": stages}

@@ -13,7 +13,7 @@ def test_the_head_is_the_first_of_all_that_wait_at_any_time():
     waiting, taken, now = deque(), [], 0
 
     def due_ps(request):
-        return request.arrival_ps + 50
+        return request.arrival_ps + 50 + 9 * (request.request_id % 5)
 
     def latest_ps(request):
         return due_ps(request) - request.prompt_tokens

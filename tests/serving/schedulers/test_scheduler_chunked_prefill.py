@@ -36,6 +36,21 @@ def test_the_youngest_is_preempted_and_none_is_admitted_in_that_iteration(
     assert list(requests[1].token_ps) == [10, 40, 50]
 
 
+def test_a_preempted_request_is_not_admitted_in_the_same_iteration(bench, requests_of, blocks_of):
+    requests = requests_of((0, 4, 3), (0, 4, 3))
+    limits, kv = {"chunk_tokens": 2}, {"reserve": "chunk"}
+    batches = bench("chunked_prefill", size=blocks_of(9), limits=limits, kv=kv).run(requests)
+    assert batches == [
+        (0, {0: 2, 1: 2}),
+        (10, {0: 2, 1: 2}),
+        (20, {0: 1}),  # 1 is preempted; there would be room for its first chunk
+        (30, {0: 1, 1: 2}),
+        (40, {1: 2}),
+        (50, {1: 1}),
+        (60, {1: 1}),
+    ]
+
+
 def test_who_must_wait_for_kv_holds_up_all_behind_it(bench, requests_of, blocks_of):
     requests = requests_of((0, 8, 1), (1, 6, 1))
     run = bench(

@@ -33,3 +33,14 @@ def test_when_decodes_leave_nothing_prompts_start_as_soon_as_one_ends(bench, req
         (20, {1: 1, 2: 1}),
         (30, {2: 1}),
     ]
+
+
+def test_a_decode_goes_before_an_unfinished_prompt_that_was_admitted_earlier(bench, requests_of):
+    run = bench("decode_first", limits={"max_tokens": 4})
+    prompt, decode = requests_of((0, 9, 1), (0, 5, 3))
+    for request in (prompt, decode):
+        run.queues.waiting.append(request)
+        assert run.queues.admit(request, 5)
+    decode.computed_tokens, decode.generated_tokens = 5, 1
+    works = run.scheduler.next_batch(0)
+    assert [(work.request, work.new_tokens) for work in works] == [(decode, 1), (prompt, 3)]

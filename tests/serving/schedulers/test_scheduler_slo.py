@@ -55,21 +55,35 @@ def test_late_requests_move_up_a_class_and_do_not_starve(bench, requests_of):
     assert requests[0].finish_ps == 610 * MS
 
 
+def decodes_and_prompts_ps(works):
+    """10 ms for decodes and 1 ms a prompt token."""
+    prompt = sum(work.new_tokens for work in works if not work.decodes)
+    decodes = any(work.decodes for work in works)
+    return MS * (10 * decodes + prompt)
+
+
 def test_prompts_are_cut_so_that_decodes_keep_their_tbt(bench, requests_of):
-    """10 ms for decodes and 1 ms a prompt token: 30 ms leave room for 20 tokens."""
-
-    def time(works):
-        prompt = sum(w.new_tokens for w in works if not w.decodes)
-        return MS * ((10 if len(works) > (prompt > 0) else 0) + prompt)
-
+    """30 ms leave room for 20 tokens."""
     requests = requests_of(*ms((0, 4, 9), (12, 60, 1)))
-    run = bench("slo", time=time, limits={"max_tokens": 100}, slo={"tbt_ms": 30.0})
+    run = bench(
+        "slo", time=decodes_and_prompts_ps, limits={"max_tokens": 100}, slo={"tbt_ms": 30.0}
+    )
     batches = in_ms(run.run(requests))
     assert batches[:2] == [(0, {0: 4}), (4, {0: 1})]
     # at 14 the next token of 0 is due at 4 + 2 x 30: 50 ms, of which 40 for the prompt
     assert batches[2:5] == [(14, {0: 1, 1: 40}), (64, {0: 1, 1: 20}), (94, {0: 1})]
     gaps = [b - a for a, b in zip(requests[0].token_ps, requests[0].token_ps[1:], strict=False)]
     assert sum(gaps) / len(gaps) <= 30 * MS
+
+
+def test_beside_a_late_decode_prompts_may_take_a_tbt(bench, requests_of):
+    """At 4 ms it is not known yet what decodes take: the prompt gets all 30 ms, a token is late."""
+    requests = requests_of(*ms((0, 4, 9), (3, 90, 1)))
+    run = bench("slo", time=decodes_and_prompts_ps, slo={"tbt_ms": 30.0})
+    batches = in_ms(run.run(requests))
+    assert batches[1] == (4, {0: 1, 1: 30})
+    # at 44 a prompt token is thought to take 1 + (40 / 30 - 1) / 4 ms; the next one is due at 64
+    assert batches[2] == (44, {0: 1, 1: 27})
 
 
 def test_a_tbt_that_cannot_be_kept_still_lets_prompts_go_on(bench, requests_of):
