@@ -37,6 +37,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
         raise SpecError(f"cannot read a result: {error.strerror}", str(file)) from None
     except orjson.JSONDecodeError as error:
         raise SpecError(f"is not JSON: {error}", str(file)) from None
+    if isinstance(result, dict) and result.get("kind") == "serve":
+        raise SpecError("is a result of npusim serve; give those of npusim run", str(file))
     version = result.get("schema_version") if isinstance(result, dict) else None
     if version != SCHEMA_VERSION:
         raise SpecError(f"schema_version must be {SCHEMA_VERSION}, not {version!r}", str(file))

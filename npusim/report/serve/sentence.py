@@ -10,6 +10,7 @@ PREEMPTED = 0.1  # from this share of requests on, KV memory binds
 KV_FULL = 0.5  # the same, of the time in which requests wait before nearly full KV memory
 BUSY = 0.8  # from this share of the makespan on, more hardware is the lever
 WAITS = 2  # from this many times the time of a move on, KV waits rather than moves
+SMALL = 0.25  # a batch below this share of max_requests could take in more at little cost
 IDLE = 0.5  # below it, there is room for more requests
 
 
@@ -143,11 +144,17 @@ def _handover_lever(result: dict[str, Any]) -> str:
 
 
 def _decode_lever(result: dict[str, Any]) -> str:
-    metrics = result["metrics"]
+    metrics, most = result["metrics"], result["scenario"]["serving"]["limits"]["max_requests"]
     decode = metrics["roles"][-1] if metrics["roles"] else {"busy_fraction": None}
     if _busy(decode) < IDLE:
         return "instances are idle much of the time; there is room for more requests a second"
-    if decode.get("role") == "decode":
+    batch = decode["mean_requests"] or 0.0
+    if batch < SMALL * most:
+        return (
+            f"batches have {batch:.1f} requests of at most {most}, there is room for more; for "
+            "shorter latencies memory bandwidth, or another tp"
+        )
+    if decode["role"] == "decode":
         return "more cores or memory bandwidth for decode, or a higher tp there"
     return "more instances, memory bandwidth, or a higher tp; decode instances of their own"
 

@@ -156,3 +156,11 @@ def test_levers_of_kv_that_waits_longer_than_it_moves(rows, serving, lever):
 def test_where_nothing_moves_there_is_no_handover():
     summary = summary_of(make_run([done(0, 0, (10, 20))]))
     assert list(table(summary, "Where")) == ["queueing before the first batch", "prefill", "decode"]
+
+
+@pytest.mark.parametrize(
+    ("most", "lever"), [(17, "batches have 4.0 requests of at most 17"), (16, "more instances")]
+)
+def test_small_batches_have_room_for_more(most, lever):
+    run = make_run([done(0, 0, (10, 99))], [iteration(0, 99, requests=4)])
+    assert lever in summary_of(run, limits={"max_requests": most}).sentence
