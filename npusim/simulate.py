@@ -36,6 +36,7 @@ class Context:
     num_steps: int
     programs: dict[Step, Program] | None = None  # lowered so far, for runs that share them
     share: Share = WHOLE
+    tolerance: float = repeat.TOLERANCE
     num_begun: int = 0
     cpu_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -85,10 +86,13 @@ def simulate_both(
     return runs[0], runs[1]
 
 
-def simulate_batch(setup: Setup, batch: Batch, share: Share) -> Iteration:
+def simulate_batch(
+    setup: Setup, batch: Batch, share: Share, tolerance: float = repeat.TOLERANCE
+) -> Iteration:
     """One iteration of `batch` on an instance's share of the chip, which is idle but for it; with
-    the engine, fidelity and `reuse` of the scenario. Raises as simulate()."""
-    context = Context(setup, False, lambda *_: None, 1, share=share)
+    the engine, fidelity and `reuse` of the scenario, layers being reused when two in a row, or the
+    means of some, agree within `tolerance`. Raises as simulate()."""
+    context = Context(setup, False, lambda *_: None, 1, share=share, tolerance=tolerance)
     return _simulate_step(context, Step("batch", batch))
 
 
@@ -185,7 +189,7 @@ def _with_reused_layers(context: Context, step: Step, program: Program) -> Itera
             break
         trace = _run(context, shortened.program)
         added_ps, spread = repeat.added_ps(shortened, trace.end_ps)
-        if spread <= repeat.TOLERANCE:
+        if spread <= context.tolerance:
             reuse = {
                 "simulated_layers": shortened.kept_layers,
                 "reused_layers": shortened.removed_layers,

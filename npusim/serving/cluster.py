@@ -110,14 +110,14 @@ class Cluster:
             return
         for work in works:
             if work.samples:
-                self._prompt_start[work.request.request_id] = self.env.now
+                self._prompt_start[work.request.request_id] = int(self.env.now)
 
     def _token(self, request: Request, instance: Instance) -> bool:
         """A token is out: the request is finished, goes on here, or goes to a decode instance."""
         if instance.role != "decode" and request.instance == NEVER:
             request.instance = instance.index
         if request.finished:
-            request.status, request.finish_ps = DONE, self.env.now
+            request.status, request.finish_ps = DONE, int(self.env.now)
             if request.decode_instance == NEVER:
                 request.decode_instance = instance.index
             instance.queues.finish(request)

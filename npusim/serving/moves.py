@@ -58,7 +58,7 @@ class TimedMoves:
     ) -> simpy.Event:
         """Begins the move of `tokens` tokens whose last iteration began at `prompt_start_ps` and
         ends now; the event of its arrival."""
-        now = self.env.now
+        now = int(self.env.now)
         took = self._duration(source, destination, tokens)
         free = self._free_ps.get(source.index, 0)
         begin, end = max(now, free), max(now, free) + took

@@ -21,6 +21,7 @@ from npusim.spec.serving import Instance, Kv, Limits
 from npusim.units import GIB
 
 TYPICAL_DECODES = batches.decode(16, 1024)
+LEAST_SHARE = 0.01  # of the KV in memory, for scratchpad room that nobody asked for
 
 
 @dataclass(frozen=True)
@@ -173,11 +174,14 @@ def _given_room(setup: Setup, kv: Kv, cores: tuple[int, ...]) -> int | None:
 
 
 def _room(found: Footprint, share: Share) -> int:
-    """Scratchpad room for KV on every core: what was asked for, else what nothing claims."""
+    """Scratchpad room for KV on every core: what was asked for, else what nothing claims, unless
+    that is too little to tell beside the memory's."""
     if share.kv_room_bytes is not None:
         return share.kv_room_bytes
-    holders = [core.unclaimed_bytes for core in found.cores if core.kv_bits_per_token]
-    return max(0, min(holders, default=0))
+    holders = [core for core in found.cores if core.kv_bits_per_token]
+    room = min((core.unclaimed_bytes for core in holders), default=0)
+    tokens = min((8 * room / core.kv_bits_per_token for core in holders), default=0)
+    return 0 if tokens < LEAST_SHARE * found.memory_tokens() else max(0, room)
 
 
 def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, sharers: Counter[int]) -> KvSize:

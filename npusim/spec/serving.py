@@ -72,12 +72,14 @@ class Kv(Spec):
 class Buckets(Spec):
     """Widths of the buckets of a batch's signature (`iteration: memo` and `analytic`): edges of
     neighbouring buckets differ by these ratios, and times in between are interpolated. `reuse`
-    simulates equal layers once, as `npusim run --reuse`."""
+    simulates equal layers once, as `npusim run --reuse`, when the times of two in a row, or the
+    means of some, agree within `tolerance`."""
 
     tokens_ratio: Ratio = 2.0
     context_ratio: Ratio = 4.0
     decodes_ratio: Ratio = 2.0
     reuse: StrictBool = True
+    tolerance: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.05
 
 
 class KvLink(Spec):

@@ -7,7 +7,8 @@ equal requests, and times in between are interpolated linearly in both direction
 where time is a constant plus so much a token plus so much a token and token of context.
 
 Assumes that prompts and decodes in one batch add up: all tokens pass the linear layers together,
-and the decodes' attention takes what it takes in a batch of decodes alone.
+and the decodes' attention takes what it takes in a batch of decodes alone. And that a batch which
+puts out no token (chunks that do not end their prompts) saves the same time whatever its size.
 """
 
 from bisect import bisect_right
@@ -66,6 +67,14 @@ def _mix(first: Times, second: Times, share: float) -> Times:
     return tuple(a + (b - a) * share for a, b in zip(first, second, strict=True))
 
 
+def _plus(first: Times, second: Times) -> Times:
+    return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+def _minus(first: Times, second: Times) -> Times:
+    return tuple(a - b for a, b in zip(first, second, strict=True))
+
+
 def edges(first: int, last: int, ratio: float) -> list[int]:
     """`first`, then each `ratio` times the one before, up to `last`, which is one of them."""
     found = [first]
@@ -87,16 +96,21 @@ class Memo:
         kv_tokens: int,
     ) -> None:
         self._simulate = simulate
-        self._kv_tokens = kv_tokens
         self._token_rows = edges(LEAST_TOKENS, max(LEAST_TOKENS, max_tokens), buckets.tokens_ratio)
         self._decode_rows = edges(1, max_requests, buckets.decodes_ratio)
         self._columns = edges(LEAST_CONTEXT, max(kv_tokens, 4 * LEAST_CONTEXT),
                               buckets.context_ratio)  # fmt: skip
-        self._grids: dict[tuple[str, bool, int], Grid] = {}
+        self._kinds = {
+            "decodes": (decodes_of, self._decode_rows, lambda row: kv_tokens / row),
+            "prompts": (prompts_of, self._token_rows, lambda row: kv_tokens - row / 2),
+        }
+        self._grids: dict[tuple[str, int], Grid] = {}
+        self._unsampled: dict[int, Times] = {}  # by level, what is saved when nothing samples
 
     @property
     def num_simulated(self) -> int:
-        return sum(len(grid.known) for grid in self._grids.values())
+        corners = sum(len(grid.known) for grid in self._grids.values())
+        return corners + len(self._unsampled)
 
     def stage_ps(self, works: Sequence[Work], level: int = 0) -> tuple[int, ...]:
         """Ps of each pipeline stage for a batch whose KV lies at `level` in the scratchpads."""
@@ -111,41 +125,42 @@ class Memo:
                 tokens += work.new_tokens
                 pairs += work.new_tokens * (2 * work.context_tokens + work.new_tokens)
         if not tokens:
-            times = self._decodes(level).at(decodes, context / decodes)
+            times = self._grid("decodes", level).at(decodes, context / decodes)
         else:
-            times = self._prompts(samples, level).at(
-                tokens + decodes, pairs / 2 / (tokens + decodes)
-            )
-            if decodes:
-                grid = self._decodes(level)
-                alone, none = grid.at(decodes, context / decodes), grid.at(decodes, 0)
-                times = tuple(t + a - n for t, a, n in zip(times, alone, none, strict=True))
+            rows = tokens + decodes
+            times = self._grid("prompts", level).at(rows, pairs / 2 / rows)
+        if tokens and decodes:
+            grid = self._grid("decodes", level)
+            alone, nothing = grid.at(decodes, context / decodes), grid.at(decodes, 0)
+            times = _plus(times, _minus(alone, nothing))
+        if not samples:
+            times = _plus(times, self._without_sampling(level))
         return tuple(max(1, round(ps)) for ps in times)
 
-    def _decodes(self, level: int) -> Grid:
-        key = ("decodes", True, level)
-        if key not in self._grids:
-            self._grids[key] = Grid(
-                lambda row, column: self._simulate(_decodes_of(row, column), level),
-                self._decode_rows, self._columns, lambda row: self._kv_tokens / row,
+    def _grid(self, kind: str, level: int) -> Grid:
+        if (kind, level) not in self._grids:
+            batch_of, rows, most_context = self._kinds[kind]
+            self._grids[kind, level] = Grid(
+                lambda row, column: self._simulate(batch_of(row, column), level),
+                rows, self._columns, most_context,
             )  # fmt: skip
-        return self._grids[key]
+        return self._grids[kind, level]
 
-    def _prompts(self, samples: bool, level: int) -> Grid:
-        key = ("prompts", samples, level)
-        if key not in self._grids:
-            self._grids[key] = Grid(
-                lambda row, column: self._simulate(prompts_of(row, column, samples), level),
-                self._token_rows, self._columns, lambda row: self._kv_tokens - row / 2,
-            )  # fmt: skip
-        return self._grids[key]
+    def _without_sampling(self, level: int) -> Times:
+        """What an iteration takes less when it puts out no token, at the first corner."""
+        if level not in self._unsampled:
+            row, column = self._token_rows[-1], self._columns[0]
+            sampled = self._grid("prompts", level).at(row, column)
+            batch = prompts_of(row, column, samples=False)
+            self._unsampled[level] = _minus(self._simulate(batch, level), sampled)
+        return self._unsampled[level]
 
 
-def _decodes_of(count: int, context: int) -> Batch:
+def decodes_of(count: int, context: int) -> Batch:
     return (Slice(1, context),) * count
 
 
-def prompts_of(tokens: int, attended: int, samples: bool) -> Batch:
+def prompts_of(tokens: int, attended: int, samples: bool = True) -> Batch:
     """Prompts of `tokens` tokens together that attend to `attended` tokens each on average: equal
     fresh prompts, or one chunk behind a context when a single prompt attends to less."""
     if 2 * attended >= tokens:

@@ -26,7 +26,7 @@ def memo_of(settled: Settled, fidelity: Fidelity | None = None) -> Memo:
 
     def simulate(batch: Batch, level: int) -> Times:
         share = replace(settled.share, kv_resident_fraction=level / LEVELS)
-        return stage_times(simulate_batch(setup, batch, share), settled)
+        return stage_times(simulate_batch(setup, batch, share, buckets.tolerance), settled)
 
     limits = settled.limits
     return Memo(simulate, buckets, limits.max_tokens, limits.max_requests, settled.kv_tokens)
