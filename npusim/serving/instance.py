@@ -55,3 +55,113 @@ class Instance:
         self.on_done: Callable[[Instance], None] = lambda instance: None
         self.num_in_flight = 0
         self.num_arriving = 0  # requests whose KV is on its way here
+        self._wake: simpy.Event | None = None
+        self._seen_preemptions = 0
+        env.process(self._run())
+
+    @property
+    def role(self) -> str:
+        return self.settled.row.role
+
+    def enqueue(self, request: Request) -> None:
+        """A request that waits for its prefill here."""
+        self.queues.waiting.append(request)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something has changed: the scheduler is asked again."""
+        if self._wake is not None and not self._wake.triggered:
+            self._wake.succeed()
+
+    def _run(self):
+        while True:
+            works = self._next_batch()
+            if works:
+                yield self._launch(works)
+            else:
+                self._wake = self.env.event()
+                yield self._until_asked()
+
+    def _next_batch(self) -> list[Work]:
+        if self.num_in_flight >= self.settled.row.pp:
+            return []
+        return self.scheduler.next_batch(self.env.now)
+
+    def _until_asked(self) -> simpy.Event:
+        """Until something changes, or the time that the scheduler has named."""
+        assert self._wake is not None
+        wake_ps = getattr(self.scheduler, "wake_ps", None)
+        if wake_ps is None or wake_ps <= self.env.now:
+            return self._wake
+        return self._wake | self.env.timeout(wake_ps - self.env.now)
+
+    def _launch(self, works: Sequence[Work]) -> simpy.Event:
+        self.num_in_flight += 1
+        row = self._begin(works)
+        self.on_launch(works, self)
+        free, done = self.execution.launch(works)
+        if free is not done:
+            free.callbacks.append(lambda _: self._note(row, "free_ps"))
+        done.callbacks.append(lambda _: self._end(works, row))
+        return free
+
+    def _begin(self, works: Sequence[Work]) -> int:
+        """Counts the iteration; returns its row."""
+        now, log, queues = self.env.now, self.log, self.queues
+        decodes = context = tokens = 0
+        for work in works:
+            if work.request.scheduled_ps == NEVER:
+                work.request.scheduled_ps = now
+            if work.decodes:
+                decodes += 1
+            else:
+                tokens += work.new_tokens
+            context += work.context_tokens
+        values = {
+            "instance": self.index,
+            "start_ps": now,
+            "end_ps": NEVER,
+            "free_ps": NEVER,
+            "prefill_tokens": tokens,
+            "decodes": decodes,
+            "requests": len(works),
+            "context_tokens": context,
+            "waiting": len(queues.waiting),
+            "kv_blocks": queues.cache.used_blocks,
+            "preemptions": queues.num_preemptions - self._seen_preemptions,
+        }
+        self._seen_preemptions = queues.num_preemptions
+        for name in ITERATION_COLUMNS:
+            log[name].append(values[name])
+        return len(log["instance"]) - 1
+
+    def _note(self, row: int, name: str) -> None:
+        self.log[name][row] = self.env.now
+
+    def _end(self, works: Sequence[Work], row: int) -> None:
+        """The tokens of an iteration come out."""
+        now, cache = self.env.now, self.queues.cache
+        self.log["end_ps"][row] = now
+        if self.log["free_ps"][row] == NEVER:
+            self.log["free_ps"][row] = now
+        self.num_in_flight -= 1
+        shares = self.queues.kv.prefix_cache
+        for work in works:
+            request = work.request
+            request.in_flight -= 1
+            if shares and not work.decodes:
+                cache.commit(request)
+            if work.samples:
+                request.generated_tokens += 1
+                request.token_ps.append(now)
+                self.on_token(request, self)
+        observe = getattr(self.scheduler, "observe", None)
+        if observe is not None:
+            observe(works, now - self.log["start_ps"][row])
+        self.on_done(self)
+        self.wake()
+
+
+def new_log() -> Log:
+    """Empty columns of iterations."""
+    return {name: array("q") for name in ITERATION_COLUMNS}
