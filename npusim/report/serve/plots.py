@@ -29,6 +29,7 @@ HEIGHTS = (1.4, 1, 1, 1, 1, 1.2)
 HEIGHT_PX = 1_650
 OF_INSTANCES = ("batch size", "KV memory held", "requests that wait")
 FIRST_ROW = 2  # of those over time
+LITTLE_KV = 0.2  # below this peak, the axis of KV ends there and not at 100 %
 TO_THE_LEFT = 0.65  # of the longest time: marks beyond it are named on their left
 OVER_TIME = (*OF_INSTANCES, "output tokens a second", "time to first token by arrival")
 
@@ -134,9 +135,14 @@ def _distributions(page: _Page) -> None:
             text = {"text": "no request was done", "showarrow": False}
             page.figure.add_annotation(x=0.5, y=0.5, **text, row=1, col=col)
         page.figure.update_yaxes(range=[0, 1.04], tickformat=".0%", row=1, col=col)
-        if goal_ms is not None and len(values):
+        if goal_ms is not None and _shows_goal(goal_ms, values):
             goal = goal_ms * PS_PER_MS / unit_ps
             page.figure.add_vline(x=goal, line=GOAL, annotation_text="goal", row=1, col=col)
+
+
+def _shows_goal(goal_ms: float, values: np.ndarray) -> bool:
+    """A goal far beyond all values would leave no room for them."""
+    return bool(len(values)) and goal_ms * PS_PER_MS <= 2 * float(values.max())
 
 
 def _cut_tail(page: _Page, col: int, values: np.ndarray, unit_ps: int) -> None:
@@ -177,7 +183,16 @@ def _by_instance(page: _Page) -> None:
                 _draw(page, row, found, instance.name, COLORS[index % len(COLORS)])
     for row, title in enumerate(("requests", "share of KV blocks", "requests"), FIRST_ROW):
         page.figure.update_yaxes(title=title, row=row, col=1)
-    page.figure.update_yaxes(tickformat=".0%", range=[0, 1.05], row=FIRST_ROW + 1, col=1)
+    page.figure.update_yaxes(tickformat=".0%", row=FIRST_ROW + 1, col=1)
+    if _fullest(page.run) > LITTLE_KV:
+        page.figure.update_yaxes(range=[0, 1.05], row=FIRST_ROW + 1, col=1)
+
+
+def _fullest(run: ServeRun) -> float:
+    """Peak share of KV blocks held, of any instance."""
+    blocks = np.array([max(1, row.num_blocks) for row in run.instances])
+    held = run.iterations["kv_blocks"] / blocks[run.iterations["instance"]]
+    return float(held.max(initial=0.0))
 
 
 def _bands(instance: InstanceRow, mine: dict[str, np.ndarray], end: int) -> list[Band]:
@@ -232,7 +247,7 @@ def _ttft(page: _Page) -> None:
     points.update(marker={"size": 4, "color": COLORS[0], "opacity": 0.5})
     page.figure.add_trace(points, row, 1)
     page.figure.update_yaxes(title=unit, row=row, col=1)
-    if page.slo.ttft_ms is not None:
+    if page.slo.ttft_ms is not None and _shows_goal(page.slo.ttft_ms, ttft):
         goal = page.slo.ttft_ms * PS_PER_MS / unit_ps
         page.figure.add_hline(y=goal, line=GOAL, annotation_text="goal", row=row, col=1)
 

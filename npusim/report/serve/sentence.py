@@ -104,11 +104,18 @@ def _busy(row: dict[str, Any]) -> float:
     return row["busy_fraction"] or 0.0
 
 
+def _limit(result: dict[str, Any], role: str) -> int:
+    """Most requests that a batch of an instance of a role may have."""
+    serving = result["scenario"]["serving"]
+    own = [one["limits"] for one in serving["instances"] if one["role"] == role]
+    return max(((one or serving["limits"])["max_requests"] for one in own), default=0)
+
+
 def _queueing_lever(result: dict[str, Any]) -> str:
-    metrics, serving = result["metrics"], result["scenario"]["serving"]
+    metrics = result["metrics"]
     rows = [row for row in metrics["instances"] if row["role"] != "decode"]
     most = max((row["max_requests"] for row in rows), default=0)
-    if most >= serving["limits"]["max_requests"]:
+    if rows and most >= _limit(result, rows[0]["role"]):
         return f"batches are full at {most} requests; a higher limits.max_requests"
     schedulers = {row["scheduler"] for row in result["instances"] if row["role"] != "decode"}
     if "static" in schedulers:
@@ -128,14 +135,14 @@ def _prefill_lever(result: dict[str, Any]) -> str:
 
 def _handover_lever(result: dict[str, Any]) -> str:
     """Where KV waits much longer than it moves: what it waits for."""
-    metrics, limits = result["metrics"], result["scenario"]["serving"]["limits"]
+    metrics = result["metrics"]
     decode = [row for row in metrics["instances"] if row["role"] == "decode"]
     moves = next((row for row in metrics["transfers"] if row["kind"] == "transfer"), None)
     if moves and metrics["where"]["handover_ps"] > WAITS * moves["mean_ps"]:
         if max((row["kv_mean_fraction"] or 0.0 for row in decode), default=0.0) > BUSY:
             return "decode has no room for more KV; more memory, or more instances for decode"
         most = max((row["max_requests"] for row in decode), default=0)
-        if most >= limits["max_requests"]:
+        if most >= _limit(result, "decode"):
             return f"decode batches are full at {most} requests; a higher limits.max_requests"
         return "moves wait for one another; wider links, or more prefill instances that send"
     if result["scenario"]["serving"]["transfer"] == "whole":
@@ -144,11 +151,11 @@ def _handover_lever(result: dict[str, Any]) -> str:
 
 
 def _decode_lever(result: dict[str, Any]) -> str:
-    metrics, most = result["metrics"], result["scenario"]["serving"]["limits"]["max_requests"]
+    metrics = result["metrics"]
     decode = metrics["roles"][-1] if metrics["roles"] else {"busy_fraction": None}
     if _busy(decode) < IDLE:
         return "instances are idle much of the time; there is room for more requests a second"
-    batch = decode["mean_requests"] or 0.0
+    batch, most = decode["mean_requests"] or 0.0, _limit(result, decode["role"])
     if batch < SMALL * most:
         return (
             f"batches have {batch:.1f} requests of at most {most}, there is room for more; for "

@@ -149,3 +149,15 @@ def test_a_long_tail_is_cut_and_told():
     assert "time between tokens, us (longest 600.000 ms)" in titles(figure)
     assert figure.layout.xaxis2.range == (0, 1500)
     assert figure.layout.xaxis.range is None
+
+
+@pytest.mark.parametrize(("goal_ms", "shown"), [(20, 2), (20.1, 0)])
+def test_a_goal_far_beyond_all_values_is_not_drawn(goal_ms, shown):
+    figure = make_figure(make_run([done(0, 0, (10,))]), Slo(ttft_ms=goal_ms), "")
+    assert titles(figure).count("goal") == shown
+
+
+@pytest.mark.parametrize(("blocks", "limits"), [(21, (0, 1.05)), (20, None)])
+def test_the_axis_of_kv_ends_at_all_blocks_unless_few_are_held(blocks, limits):
+    run = make_run([done(0, 0, (10,))], [iteration(0, 10, kv_blocks=blocks)])
+    assert make_figure(run, Slo(), "").layout.yaxis5.range == limits

@@ -150,7 +150,8 @@ def test_levers_of_kv_that_waits_longer_than_it_moves(rows, serving, lever):
     moves = [move(0, 0, 1, 80, 90, 5)]
     iterations = [iteration(0, 99, instance=1, **rows)]
     run = make_run([done(0, 0, (10, 99), decode_instance=1)], iterations, moves, TWO)
-    assert lever in summary_of(run, **serving).sentence
+    instances = [{"role": "prefill"}, {"role": "decode"} | serving]
+    assert lever in summary_of(run, instances=instances).sentence
 
 
 def test_where_nothing_moves_there_is_no_handover():
