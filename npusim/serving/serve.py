@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import simpy
+from simpy.core import EmptySchedule
 
-from npusim.errors import pick
+from npusim.errors import StarvationError, pick
 from npusim.serve_trace import ITERATION_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, ServeRun
 from npusim.serving.cluster import Cluster
 from npusim.serving.instance import Instance, Log, new_log
+from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.execution import TimedExecution
 from npusim.serving.iteration.times import Timings
 from npusim.serving.kv.cache import KV_CACHES
@@ -62,6 +64,7 @@ class Server:
         self.settled = settled
         self.requests = requests
         self.env = simpy.Environment()
+        self.interrupt = Interrupt()
         self.log = new_log()
         self.moves = MoveLog()
         self.timings = timings or Timings(setup)
@@ -77,10 +80,34 @@ class Server:
         """Serves to the end; why it ended early, or an empty text."""
         self.cluster.serve(self.requests)
         try:
-            self.env.run()
+            with self.interrupt:
+                self._steps()
         except KeyboardInterrupt:
             return "interrupted"
-        return ""
+        except EmptySchedule:
+            self._check_all_are_served()
+            return ""
+        return "interrupted"
+
+    def _steps(self) -> None:
+        """Event after event. Raises EmptySchedule when there is none left."""
+        total, shown = len(self.requests), -1
+        while not self.interrupt.asked:
+            if self.cluster.num_open != shown:
+                shown = self.cluster.num_open
+                self.progress("requests", total - shown, total)
+            self.env.step()
+
+    def _check_all_are_served(self) -> None:
+        """Raises StarvationError when requests are left though nothing is to come."""
+        if not self.cluster.num_open:
+            return
+        for instance in self.cluster.instances:
+            instance.watch.at_end()
+        raise StarvationError(
+            f"{self.cluster.num_open} requests wait for ever for room at a decode instance; raise "
+            "its serving.kv room or limits.max_requests"
+        )
 
     def _instance(self, index: int, settled: Settled) -> Instance:
         cache = KV_CACHES[settled.kv.layout](settled.size, settled.kv, None)
@@ -89,7 +116,9 @@ class Server:
         policy = pick(SCHEDULERS, settled.row.scheduler, "serving.scheduler")
         scheduler = policy(queues, settled.limits, serving.slo, settled.row.pp)
         execution = TimedExecution(
-            self.env, self.timings.of(settled, cache), round(serving.host_us * PS_PER_US)
+            self.env,
+            self.interrupt.prompt(self.timings.of(settled, cache)),
+            round(serving.host_us * PS_PER_US),
         )
         return Instance(self.env, index, settled, queues, scheduler, execution, self.log)
 
