@@ -152,7 +152,7 @@ def _handover_lever(result: dict[str, Any]) -> str:
 
 def _decode_lever(result: dict[str, Any]) -> str:
     metrics = result["metrics"]
-    decode = metrics["roles"][-1] if metrics["roles"] else {"busy_fraction": None}
+    decode = metrics["roles"][-1]
     if _busy(decode) < IDLE:
         return "instances are idle much of the time; there is room for more requests a second"
     batch, most = decode["mean_requests"] or 0.0, _limit(result, decode["role"])
