@@ -14,9 +14,9 @@ from npusim.passes.share import Share
 from npusim.serve_trace import InstanceRow
 from npusim.serving.kv.blocks import KvSize
 from npusim.serving.placement import place_instances
+from npusim.serving.shared_memory import Bases, SharedMemories
 from npusim.spec.load import Setup
 from npusim.spec.model import Model
-from npusim.spec.parallel import Parallel
 from npusim.spec.serving import Instance, Kv, Limits
 from npusim.units import GIB
 
@@ -53,18 +53,11 @@ def settle(setup: Setup) -> list[Settled]:
     if setup.scenario.serving.iteration == "table":
         return [_of_table(setup, instance, i) for i, instance in enumerate(wanted)]
     cores = _cores(setup, wanted)
-    sharers = Counter(
-        memory.memory_id
-        for memory in setup.hardware.memory_instances()
-        for own in cores
-        if set(own) & set(memory.cores)
-    )
-    found: list[Settled] = []
-    bases: dict[int, int] = {}
-    for index, (instance, own) in enumerate(zip(wanted, cores, strict=True)):
-        settled = _settle(setup, instance, index, own, sharers, bases)
-        found.append(settled)
-    return found
+    memories = _shared(setup, wanted, cores)
+    return [
+        _settle(setup, instance, index, own, memories)
+        for index, (instance, own) in enumerate(zip(wanted, cores, strict=True))
+    ]
 
 
 def _expand(setup: Setup) -> list[Instance]:
@@ -81,8 +74,17 @@ def _expand(setup: Setup) -> list[Instance]:
             "kv": serving.kv,
         }
         update = {key: value for key, value in defaults.items() if key not in given}
-        found += [instance.model_copy(update={**update, "count": 1})] * instance.count
+        one = instance.model_copy(update={**update, "count": 1})
+        found += [_without_outputs(one) if one.role == "prefill" else one] * instance.count
     return found
+
+
+def _without_outputs(instance: Instance) -> Instance:
+    """A prefill instance keeps no room for tokens that come out elsewhere."""
+    kv = instance.kv
+    assert kv is not None
+    reserve = "prompt" if kv.reserve == "output" else kv.reserve
+    return instance.model_copy(update={"kv": kv.model_copy(update={"reserve": reserve})})
 
 
 def _cores(setup: Setup, wanted: Sequence[Instance]) -> list[tuple[int, ...]]:
@@ -101,27 +103,61 @@ def _cores(setup: Setup, wanted: Sequence[Instance]) -> list[tuple[int, ...]]:
     return found
 
 
+def _shared(
+    setup: Setup, wanted: Sequence[Instance], cores: Sequence[tuple[int, ...]]
+) -> SharedMemories:
+    """What instances need of memories that several of them reach. Chips that run kernels are an
+    instance's own."""
+    if setup.hardware.kernels is not None:
+        return SharedMemories([])
+    reached = [_reached(setup, own) for own in cores]
+    sharers = Counter(
+        (instance.chip, memory_id)
+        for instance, ids in zip(wanted, reached, strict=True)
+        for memory_id in ids
+    )
+    needs = []
+    for instance, own, ids in zip(wanted, cores, reached, strict=True):
+        held: dict[int, int] = {}
+        if any(sharers[instance.chip, memory_id] > 1 for memory_id in ids):
+            memories = _footprint(setup, instance, _share(setup, instance, own)).memories
+            held = {memory.memory_id: memory.first_free for memory in memories}
+        needs.append((instance.chip, {memory_id: held.get(memory_id, 0) for memory_id in ids}))
+    return SharedMemories(needs)
+
+
+def _reached(setup: Setup, cores: tuple[int, ...]) -> list[int]:
+    """Memories that some of the cores may use."""
+    memories = setup.hardware.memory_instances()
+    return [m.memory_id for m in memories if not set(cores).isdisjoint(m.cores)]
+
+
+def _share(setup: Setup, instance: Instance, cores: tuple[int, ...], bases: Bases = ()) -> Share:
+    """What is known of an instance's share before it is settled."""
+    if setup.hardware.kernels is not None:
+        return Share()
+    assert instance.kv is not None
+    return Share(
+        cores=cores, memory_base=bases, kv_room_bytes=_given_room(setup, instance.kv, cores)
+    )
+
+
 def _settle(
     setup: Setup,
     instance: Instance,
     index: int,
     cores: tuple[int, ...],
-    sharers: Counter[int],
-    bases: dict[int, int],
+    memories: SharedMemories,
 ) -> Settled:
-    assert instance.parallel and instance.limits and instance.kv and instance.placement
+    assert instance.limits and instance.kv
     kernels = setup.hardware.kernels is not None
-    parallel = instance.parallel.model_copy(update={"micro_batches": 1})
-    share = Share(
-        cores=None if kernels else cores,
-        memory_base=tuple(sorted(bases.items())),
-        kv_room_bytes=None if kernels else _given_room(setup, instance.kv, cores),
-    )
-    held = _footprint(setup, instance, parallel, share)
+    share = _share(setup, instance, cores, memories.bases(instance.chip))
+    held = _footprint(setup, instance, share)
     if not kernels:
         share = replace(share, buffers_bytes=held.buffers_bytes, kv_room_bytes=_room(held, share))
-    size = _kv_size(setup, instance.kv, held, share, sharers)
-    _claim(held, sharers, bases)
+    fraction = memories.fraction(instance.chip, held.memories)
+    size = _kv_size(setup, instance.kv, held, share, fraction)
+    memories.claim(instance.chip, [] if kernels else _reached(setup, cores), held.memories)
     scenario = setup.scenario.model_copy(
         update={"parallel": held.parallel, "placement": held.placement}
     )
@@ -137,10 +173,11 @@ def _settle(
     )
 
 
-def _footprint(setup: Setup, instance: Instance, parallel: Parallel, share: Share) -> Footprint:
+def _footprint(setup: Setup, instance: Instance, share: Share) -> Footprint:
     """What an instance holds in its largest iteration. What is `auto` of its mapping is chosen for
     that and, where it decodes as well, for a decode step."""
-    assert instance.placement is not None
+    assert instance.placement is not None and instance.parallel is not None
+    parallel = instance.parallel.model_copy(update={"micro_batches": 1})
     beside = [TYPICAL_DECODES] if instance.role == "both" else []
     largest, *others = (
         build(_model(setup), batch, parallel.mla) for batch in (largest_batch(instance), *beside)
@@ -184,14 +221,13 @@ def _room(found: Footprint, share: Share) -> int:
     return 0 if tokens < LEAST_SHARE * found.memory_tokens() else max(0, room)
 
 
-def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, sharers: Counter[int]) -> KvSize:
-    """Blocks that the scratchpads and memories of an instance hold. A memory that several
-    instances use is divided evenly."""
+def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, fraction: float) -> KvSize:
+    """Blocks that the scratchpads of an instance, and its `fraction` of what is free in memories,
+    hold."""
     room_bits = 8 * (share.kv_room_bytes or 0)
     bits = [core.kv_bits_per_token for core in found.cores if core.kv_bits_per_token]
     sram_tokens = int(room_bits / max(bits)) if bits else 0
-    part = min((_part(m.memory_id, sharers) for m in found.memories), default=1.0)
-    memory_tokens = int(found.memory_tokens() * kv.memory_fraction * part)
+    memory_tokens = int(found.memory_tokens() * kv.memory_fraction * fraction)
     per_token = kv_bytes_per_token(_model(setup), setup.scenario.dtype.kv)
     if kv.layout == "sram_ring":
         block_bytes = setup.hardware.cores()[found.cores[0].core].scratchpad.block_bytes
@@ -206,20 +242,6 @@ def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, sharers: Coun
         kv.block_tokens,
         swap_blocks=int(kv.swap_gib * GIB / (per_token * kv.block_tokens)),
     )
-
-
-def _part(memory_id: int, sharers: Counter[int]) -> float:
-    """Of what is free in a memory, the part of the next instance that settles there."""
-    return 1 / max(1, sharers[memory_id])
-
-
-def _claim(found: Footprint, sharers: Counter[int], bases: dict[int, int]) -> None:
-    """The next instance in a shared memory begins above this one's weights and KV."""
-    for memory in found.memories:
-        if sharers[memory.memory_id] > 1:
-            own = int(memory.free_bytes * _part(memory.memory_id, sharers))
-            bases[memory.memory_id] = memory.first_free + own
-        sharers[memory.memory_id] -= 1
 
 
 def _check_room(index: int, size: KvSize) -> None:
