@@ -133,6 +133,7 @@ def _distributions(page: _Page) -> None:
             page.figure.add_trace(_marks(page, values, unit, unit_ps), 1, col)
         else:
             text = {"text": "no request was done", "showarrow": False}
+            page.figure.update_xaxes(range=[0, 1], row=1, col=col)
             page.figure.add_annotation(x=0.5, y=0.5, **text, row=1, col=col)
         page.figure.update_yaxes(range=[0, 1.04], tickformat=".0%", row=1, col=col)
         if goal_ms is not None and _shows_goal(goal_ms, values):
@@ -183,7 +184,7 @@ def _by_instance(page: _Page) -> None:
                 _draw(page, row, found, instance.name, COLORS[index % len(COLORS)])
     for row, title in enumerate(("requests", "share of KV blocks", "requests"), FIRST_ROW):
         page.figure.update_yaxes(title=title, row=row, col=1)
-    page.figure.update_yaxes(tickformat=".0%", row=FIRST_ROW + 1, col=1)
+    page.figure.update_yaxes(tickformat=".2~%", row=FIRST_ROW + 1, col=1)
     if _fullest(page.run) > LITTLE_KV:
         page.figure.update_yaxes(range=[0, 1.05], row=FIRST_ROW + 1, col=1)
 
