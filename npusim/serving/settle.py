@@ -42,6 +42,11 @@ class Settled:
         """Tokens of context that its KV memory holds."""
         return self.size.num_blocks * self.size.block_tokens + self.size.memory_tokens
 
+    @property
+    def memory_tokens(self) -> int:
+        """Those that are not in scratchpads."""
+        return self.kv_tokens - self.size.sram_blocks * self.size.block_tokens
+
 
 def settle(setup: Setup) -> list[Settled]:
     """Every instance of the scenario, a count apart.

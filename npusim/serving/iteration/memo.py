@@ -22,18 +22,21 @@ from npusim.spec.serving import Buckets
 Times = tuple[float, ...]  # ps of each pipeline stage
 LEAST_CONTEXT = 64  # below, attention is too little to tell
 LEAST_TOKENS = 16
+FAR = 2  # times the last column that fits
 
 
 @dataclass
 class Grid:
     """Times over (tokens or decodes, context) from a simulation at corners. `most_context(row)`:
-    the largest context that fits the machine there; above, the last two columns are prolonged."""
+    the largest context that fits the machine there; above, the last two columns are prolonged. It
+    is a column itself where it is far from the last one that fits, or that one is alone."""
 
     simulate: Callable[[int, int], Times]
     rows: Sequence[int]
     columns: Sequence[int]
     most_context: Callable[[int], float]
     known: dict[tuple[int, int], Times] = field(default_factory=dict)
+    _fitting: dict[int, list[int]] = field(default_factory=dict, init=False, repr=False)
 
     def at(self, row: float, column: float) -> Times:
         """Time at any place inside the rows; columns are prolonged."""
@@ -42,10 +45,19 @@ class Grid:
         return first if not share else _mix(first, self._in_row(high, column), share)
 
     def _in_row(self, row: int, column: float) -> Times:
-        fitting = bisect_right(self.columns, max(self.most_context(row), self.columns[0]))
-        low, high, share = _between(self.columns[:fitting], column)
+        low, high, share = _between(self._columns_of(row), column)
         first = self._corner(row, low)
         return first if not share else _mix(first, self._corner(row, high), share)
+
+    def _columns_of(self, row: int) -> Sequence[int]:
+        if row not in self._fitting:
+            most = self.most_context(row)
+            fitting = list(self.columns[: max(1, bisect_right(self.columns, most))])
+            beyond = most > fitting[-1] and len(fitting) < len(self.columns)
+            if beyond and (len(fitting) == 1 or most >= FAR * fitting[-1]):
+                fitting.append(int(most))
+            self._fitting[row] = fitting
+        return self._fitting[row]
 
     def _corner(self, row: int, column: int) -> Times:
         if (row, column) not in self.known:
@@ -85,7 +97,8 @@ def edges(first: int, last: int, ratio: float) -> list[int]:
 
 class Memo:
     """Times of iterations of one instance. `simulate(batch, resident_level)` gives the ps of every
-    stage; `max_tokens`, `max_requests` and `kv_tokens` bound what can be asked for."""
+    stage; `max_tokens`, `max_requests` and `kv_tokens` bound what can be asked for, and
+    `kv_tokens_at(level)` what fits with KV at that level."""
 
     def __init__(
         self,
@@ -94,16 +107,14 @@ class Memo:
         max_tokens: int,
         max_requests: int,
         kv_tokens: int,
+        kv_tokens_at: Callable[[int], float] | None = None,
     ) -> None:
         self._simulate = simulate
         self._token_rows = edges(LEAST_TOKENS, max(LEAST_TOKENS, max_tokens), buckets.tokens_ratio)
         self._decode_rows = edges(1, max_requests, buckets.decodes_ratio)
         self._columns = edges(LEAST_CONTEXT, max(kv_tokens, 4 * LEAST_CONTEXT),
                               buckets.context_ratio)  # fmt: skip
-        self._kinds = {
-            "decodes": (decodes_of, self._decode_rows, lambda row: kv_tokens / row),
-            "prompts": (prompts_of, self._token_rows, lambda row: kv_tokens - row / 2),
-        }
+        self._kv_tokens_at = kv_tokens_at or (lambda level: kv_tokens)
         self._grids: dict[tuple[str, int], Grid] = {}
         self._unsampled: dict[int, Times] = {}  # by level, what is saved when nothing samples
 
@@ -139,10 +150,12 @@ class Memo:
 
     def _grid(self, kind: str, level: int) -> Grid:
         if (kind, level) not in self._grids:
-            batch_of, rows, most_context = self._kinds[kind]
+            room = self._kv_tokens_at(level)
+            batch_of, decodes = BATCHES[kind], kind == "decodes"
+            rows = self._decode_rows if decodes else self._token_rows
             self._grids[kind, level] = Grid(
                 lambda row, column: self._simulate(batch_of(row, column), level),
-                rows, self._columns, most_context,
+                rows, self._columns, lambda row: room / row if decodes else room - row / 2,
             )  # fmt: skip
         return self._grids[kind, level]
 
@@ -168,3 +181,6 @@ def prompts_of(tokens: int, attended: int, samples: bool = True) -> Batch:
     count = max(1, round(tokens / (2 * attended)))
     lengths = [tokens // count + (i < tokens % count) for i in range(count)]
     return tuple(Slice(length, 0, samples) for length in lengths)
+
+
+BATCHES: dict[str, Callable[[int, int], Batch]] = {"decodes": decodes_of, "prompts": prompts_of}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 
@@ -28,8 +29,15 @@ def memo_of(settled: Settled, fidelity: Fidelity | None = None) -> Memo:
         share = replace(settled.share, kv_resident_fraction=level / LEVELS)
         return stage_times(simulate_batch(setup, batch, share, buckets.tolerance), settled)
 
+    def kv_tokens_at(level: int) -> float:
+        """What is not in the scratchpads has to fit the memory."""
+        in_memory = 1 - level / LEVELS
+        return min(settled.kv_tokens, settled.memory_tokens / in_memory if in_memory else inf)
+
     limits = settled.limits
-    return Memo(simulate, buckets, limits.max_tokens, limits.max_requests, settled.kv_tokens)
+    return Memo(
+        simulate, buckets, limits.max_tokens, limits.max_requests, settled.kv_tokens, kv_tokens_at
+    )  # fmt: skip
 
 
 def stage_times(iteration: Iteration, settled: Settled) -> Times:
