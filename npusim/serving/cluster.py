@@ -8,9 +8,10 @@ import simpy
 from npusim.errors import SpecError
 from npusim.serve_trace import DONE, REJECTED
 from npusim.serving.instance import Instance
-from npusim.serving.moves import TimedMoves
+from npusim.serving.moves import Moves
 from npusim.serving.request import NEVER, Request, Work
 from npusim.serving.routing import Router
+from npusim.serving.settle import Settled
 
 PREFILL_ROLES = ("both", "prefill")
 
@@ -28,20 +29,24 @@ class Cluster:
         env: simpy.Environment,
         instances: Sequence[Instance],
         router: Router,
-        moves: TimedMoves,
+        moves: Moves,
         reject: bool,
+        plans_ahead: bool = False,
     ) -> None:
         self.env = env
         self.instances = list(instances)
         self.router = router
         self.moves = moves
         self.reject = reject
+        self.plans_ahead = plans_ahead
         self.num_open = 0
         self._prefill = [i for i in self.instances if i.role in PREFILL_ROLES]
         self._decode = [i for i in self.instances if i.role == "decode"]
         self._turns = {"prefill": 0, "decode": 0}
         self._ready: deque[tuple[Request, Instance, int]] = deque()  # KV that waits for room
         self._prompt_start: dict[int, int] = {}
+        self._there: dict[int, int] = {}  # tokens that the destination's prefix cache has
+        self._planned: dict[int, Instance] = {}  # where KV goes that leaves layer by layer
         for instance in self.instances:
             instance.on_token = self._token
             instance.on_launch = self._launched
@@ -111,6 +116,22 @@ class Cluster:
         for work in works:
             if work.samples:
                 self._prompt_start[work.request.request_id] = int(self.env.now)
+                self._plan(work.request)
+
+    def _plan(self, request: Request) -> None:
+        """Where KV is to leave layer by layer, the decode instance is chosen when the prompt's last
+        iteration begins, if one has room and no one waits for it."""
+        last = request.generated_tokens + 1 >= request.output_tokens
+        if self.plans_ahead and not last and not self._ready:
+            destination = self._destination(request)
+            if destination is not None:
+                self._planned[request.request_id] = destination
+                self._there[request.request_id] = 0  # all of it goes
+
+    def destination(self, request: Request) -> Settled | None:
+        """The instance that a request's KV goes to already, if any."""
+        planned = self._planned.get(request.request_id)
+        return planned.settled if planned else None
 
     def _token(self, request: Request, instance: Instance) -> bool:
         """A token is out: the request is finished, goes on here, or goes to a decode instance."""
@@ -127,24 +148,36 @@ class Cluster:
             return True
         del instance.queues.running[request.request_id]  # its KV stays until it has moved
         start = self._prompt_start.pop(request.request_id)
-        self._ready.append((request, instance, start))
+        if request.request_id in self._planned:
+            destination = self._planned.pop(request.request_id)
+            self._move(request, instance, destination, start)
+        else:
+            self._ready.append((request, instance, start))
         return False
 
     def _freed(self, instance: Instance) -> None:
         """An iteration is over: KV that waits for room may move."""
         while self._ready:
             request, source, start = self._ready[0]
-            able = [i for i in self._decode if self._has_room(i, request)]
-            if not able:
+            destination = self._destination(request)
+            if destination is None:
                 return
             self._ready.popleft()
-            turn = self._turns["decode"]
-            self._turns["decode"] += 1
-            destination = self.router(request, able, turn)
-            computed = request.computed_tokens
-            destination.queues.cache.admit(request, self._room_tokens(destination, request))
-            request.computed_tokens = computed
             self._move(request, source, destination, start)
+
+    def _destination(self, request: Request) -> Instance | None:
+        """A decode instance that has room for a request, which is then kept for it."""
+        able = [i for i in self._decode if self._has_room(i, request)]
+        if not able:
+            return None
+        chosen = self.router(request, able, self._turns["decode"])
+        self._turns["decode"] += 1
+        computed, cache = request.computed_tokens, chosen.queues.cache
+        self._there[request.request_id] = cache.lookup(request)
+        cache.admit(request, self._room_tokens(chosen, request))
+        request.computed_tokens = computed
+        chosen.num_arriving += 1
+        return chosen
 
     def _has_room(self, instance: Instance, request: Request) -> bool:
         running = len(instance.queues.running) + instance.num_arriving
@@ -160,8 +193,7 @@ class Cluster:
     def _move(
         self, request: Request, source: Instance, destination: Instance, start_ps: int
     ) -> None:
-        destination.num_arriving += 1
-        tokens = request.computed_tokens
+        tokens = max(1, request.computed_tokens - self._there.pop(request.request_id))
         num_bytes = tokens * source.settled.row.kv_bytes_per_token
         arrived = self.moves.start(request, source, destination, tokens, num_bytes, start_ps)
         arrived.callbacks.append(lambda _: self._arrived(request, source, destination))
@@ -172,4 +204,5 @@ class Cluster:
         destination.num_arriving -= 1
         request.decode_instance = destination.index
         destination.queues.running[request.request_id] = request
+        destination.queues.cache.commit(request)
         destination.wake()

@@ -8,15 +8,20 @@ import simpy
 
 from npusim.serve_trace import ITERATION_COLUMNS
 from npusim.serving.request import NEVER, Request, Work
+from npusim.serving.schedulers.progress import Watch
 from npusim.serving.schedulers.queues import Queues
 from npusim.serving.settle import Settled
+from npusim.units import transfer_ps
 
 
 class Execution(Protocol):
-    """What makes an iteration take its time."""
+    """What makes an iteration take its time. `destination(request)` names where its KV goes to
+    beside the iteration that ends its prompt, if anywhere."""
 
-    def launch(self, works: Sequence[Work]) -> tuple[simpy.Event, simpy.Event]:
-        """Begins an iteration: (the next one may begin, all its tokens are out)."""
+    destination: Callable[[Request], Settled | None]
+
+    def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
+        """Begins an iteration in `delay_ps`: (the next may begin, all its tokens are out)."""
 
 
 class Scheduler(Protocol):
@@ -53,10 +58,14 @@ class Instance:
         self.on_token: Callable[[Request, Instance], bool] = lambda request, instance: True
         self.on_launch: Callable[[Sequence[Work], Instance], None] = lambda works, instance: None
         self.on_done: Callable[[Instance], None] = lambda instance: None
+        self.on_swap: Callable[[Request, Instance, int, int, int, bool], None] = lambda *_: None
         self.num_in_flight = 0
         self.num_arriving = 0  # requests whose KV is on its way here
         self._wake: simpy.Event | None = None
         self._seen_preemptions = 0
+        self._swap_ps = 0  # what the next iteration has to wait for
+        queues.on_swap = self._swap
+        self.watch = Watch(settled.row.scheduler, queues)
         env.process(self._run())
 
     @property
@@ -85,7 +94,7 @@ class Instance:
     def _next_batch(self) -> list[Work]:
         if self.num_in_flight >= self.settled.row.pp:
             return []
-        return self.scheduler.next_batch(self.env.now)
+        return self.scheduler.next_batch(int(self.env.now))
 
     def _until_asked(self) -> simpy.Event:
         """Until something changes, or the time that the scheduler has named."""
@@ -97,9 +106,11 @@ class Instance:
 
     def _launch(self, works: Sequence[Work]) -> simpy.Event:
         self.num_in_flight += 1
+        self.watch.feed(works)
         row = self._begin(works)
         self.on_launch(works, self)
-        free, done = self.execution.launch(works)
+        free, done = self.execution.launch(works, self._swap_ps)
+        self._swap_ps = 0
         if free is not done:
             free.callbacks.append(lambda _: self._note(row, "free_ps"))
         done.callbacks.append(lambda _: self._end(works, row))
@@ -107,7 +118,7 @@ class Instance:
 
     def _begin(self, works: Sequence[Work]) -> int:
         """Counts the iteration; returns its row."""
-        now, log, queues = self.env.now, self.log, self.queues
+        now, log, queues = int(self.env.now), self.log, self.queues
         decodes = context = tokens = 0
         for work in works:
             if work.request.scheduled_ps == NEVER:
@@ -135,12 +146,22 @@ class Instance:
             log[name].append(values[name])
         return len(log["instance"]) - 1
 
+    def _swap(self, request: Request, num_blocks: int) -> None:
+        """Blocks leave for swap space, or come back (negative). Assumes that the iteration that
+        makes or needs the room waits for them, one after the other."""
+        row, kv = self.settled.row, self.queues.kv
+        num_bytes = abs(num_blocks) * row.block_tokens * row.kv_bytes_per_token
+        took_ps = transfer_ps(num_bytes, kv.swap_gb_s)
+        start_ps = int(self.env.now) + self._swap_ps
+        self._swap_ps += took_ps
+        self.on_swap(request, self, start_ps, start_ps + took_ps, num_bytes, num_blocks > 0)
+
     def _note(self, row: int, name: str) -> None:
-        self.log[name][row] = self.env.now
+        self.log[name][row] = int(self.env.now)
 
     def _end(self, works: Sequence[Work], row: int) -> None:
         """The tokens of an iteration come out."""
-        now, cache = self.env.now, self.queues.cache
+        now, cache = int(self.env.now), self.queues.cache
         self.log["end_ps"][row] = now
         if self.log["free_ps"][row] == NEVER:
             self.log["free_ps"][row] = now

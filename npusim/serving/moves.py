@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable
+from typing import Protocol
 
 import simpy
 
@@ -22,6 +23,32 @@ class MoveLog:
     def add(self, **values: int) -> None:
         for name, column in self.columns.items():
             column.append(values[name])
+
+    def add_swap(
+        self, request: Request, instance: Instance, start_ps: int, end_ps: int, num_bytes: int,
+        out: bool,
+    ) -> None:  # fmt: skip
+        """KV that left for swap space, or came back."""
+        self.add(
+            request=request.request_id, source=instance.index, destination=instance.index,
+            start_ps=start_ps, end_ps=end_ps, bytes=num_bytes, kind=SWAP_OUT if out else SWAP_IN,
+        )  # fmt: skip
+
+
+class Moves(Protocol):
+    """What moves KV between instances."""
+
+    def start(
+        self,
+        request: Request,
+        source: Instance,
+        destination: Instance,
+        tokens: int,
+        num_bytes: int,
+        prompt_start_ps: int,
+    ) -> simpy.Event:
+        """Begins the move of `tokens` tokens, `num_bytes` bytes, whose last iteration began at
+        `prompt_start_ps` and ends now; the event of its arrival."""
 
 
 class TimedMoves:
@@ -56,8 +83,7 @@ class TimedMoves:
         num_bytes: int,
         prompt_start_ps: int,
     ) -> simpy.Event:
-        """Begins the move of `tokens` tokens whose last iteration began at `prompt_start_ps` and
-        ends now; the event of its arrival."""
+        """As `Moves.start`."""
         now = int(self.env.now)
         took = self._duration(source, destination, tokens)
         free = self._free_ps.get(source.index, 0)

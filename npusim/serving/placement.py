@@ -3,51 +3,58 @@
 from collections.abc import Callable, Sequence
 from math import gcd
 
-from npusim.errors import SpecError
+from npusim.errors import SpecError, nearest
 from npusim.spec.hardware import Hardware
 from npusim.spec.serving import Instance
 
 Plan = list[tuple[int, ...]]
 
 
-def place_instances(policy: str, hardware: Hardware, wanted: Sequence[Instance]) -> Plan:
+def place_instances(
+    policy: str, hardware: Hardware, wanted: Sequence[Instance], rows: Sequence[int] | None = None
+) -> Plan:
     """Cores of each of `wanted` instances (one a count), in their order: `cores` where it has
-    them, else tp x pp of those that are left.
+    them, else tp x pp of those that are left. `rows`: where each stands in `serving.instances`.
 
     Raises SpecError when cores are asked for twice, or there are too few.
     """
+    places = [f"serving.instances[{row}]" for row in rows or range(len(wanted))]
     taken: set[int] = set()
     found: dict[int, tuple[int, ...]] = {}
     for index, instance in enumerate(wanted):
         if instance.cores is not None:
-            found[index] = _listed(hardware, instance, index, taken)
+            found[index] = _listed(hardware, instance, places[index], taken)
             taken.update(found[index])
     open_ones = [i for i in range(len(wanted)) if i not in found]
     order, path = PLACEMENTS[policy](hardware, wanted, open_ones)
     free = [core for core in path if core not in taken]
     for index in order:
-        found[index] = _next_cores(hardware, wanted[index], index, free)
+        found[index] = _next_cores(hardware, wanted[index], places[index], free)
         free = [core for core in free if core not in set(found[index])]
     return [found[index] for index in range(len(wanted))]
 
 
-def _listed(hardware: Hardware, instance: Instance, index: int, taken: set[int]) -> tuple[int, ...]:
+def _listed(hardware: Hardware, instance: Instance, place: str, taken: set[int]) -> tuple[int, ...]:
     try:
         cores = tuple(hardware.listed_cores(instance.cores))
     except ValueError as error:
-        raise SpecError(str(error), f"serving.instances[{index}].cores") from None
+        raise SpecError(str(error), f"{place}.cores") from None
     twice = taken.intersection(cores)
     if twice or len(set(cores)) < len(cores):
         core = min(twice) if twice else next(c for c in cores if cores.count(c) > 1)
         raise SpecError(
-            f"must not repeat core {core}, which an instance has already",
-            f"serving.instances[{index}].cores",
+            f"must not repeat core {core}, which an instance has already", f"{place}.cores"
         )
+    assert instance.parallel is not None
+    tp, pp = instance.parallel.tp, instance.parallel.pp
+    if len(cores) != tp * pp:
+        needed = f"must be {tp * pp} cores (tp {tp} x pp {pp}), not {len(cores)}"
+        raise SpecError(needed, f"{place}.cores")
     return cores
 
 
 def _next_cores(
-    hardware: Hardware, instance: Instance, index: int, free: list[int]
+    hardware: Hardware, instance: Instance, place: str, free: list[int]
 ) -> tuple[int, ...]:
     assert instance.parallel is not None
     count = instance.parallel.tp * instance.parallel.pp
@@ -56,16 +63,16 @@ def _next_cores(
         groups = [group.name for group in hardware.core_groups]
         if instance.core_group not in groups:
             raise SpecError(
-                f"must be one of {', '.join(groups)}, not {instance.core_group!r}",
-                f"serving.instances[{index}].core_group",
+                f"must be one of {', '.join(groups)}, not {instance.core_group!r}"
+                f"{nearest(instance.core_group, groups)}",
+                f"{place}.core_group",
             )
         own, of_core = groups.index(instance.core_group), hardware.group_of_core()
         usable = [core for core in free if of_core[core] == own]
     if len(usable) < count:
         raise SpecError(
-            f"{instance.role} instance {index} needs {count} cores (tp x pp), "
-            f"{len(usable)} are left; lower tp, pp or count",
-            "serving.instances",
+            f"each needs {count} cores (tp x pp), {len(usable)} are left; lower tp, pp or count",
+            place,
         )
     return tuple(usable[:count])
 

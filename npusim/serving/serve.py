@@ -10,13 +10,13 @@ from simpy.core import EmptySchedule
 
 from npusim.errors import StarvationError, pick
 from npusim.serve_trace import ITERATION_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, ServeRun
+from npusim.serving.backend import Backend, backend_of
 from npusim.serving.cluster import Cluster
 from npusim.serving.instance import Instance, Log, new_log
 from npusim.serving.interrupt import Interrupt
-from npusim.serving.iteration.execution import TimedExecution
 from npusim.serving.iteration.times import Timings
 from npusim.serving.kv.cache import KV_CACHES
-from npusim.serving.moves import MoveLog, TimedMoves
+from npusim.serving.moves import MoveLog
 from npusim.serving.request import NEVER, Request
 from npusim.serving.routing import ROUTERS
 from npusim.serving.schedulers import SCHEDULERS
@@ -24,7 +24,6 @@ from npusim.serving.schedulers.queues import Queues
 from npusim.serving.settle import Settled, settle
 from npusim.serving.traffic.generate import requests_of
 from npusim.spec.load import Setup
-from npusim.units import PS_PER_US
 
 Progress = Callable[[str, int, int], None]
 
@@ -69,12 +68,16 @@ class Server:
         self.moves = MoveLog()
         self.timings = timings or Timings(setup)
         self.progress = progress or (lambda *_: None)
-        instances = [self._instance(i, one) for i, one in enumerate(settled)]
+        backend = backend_of(self.env, setup, self.timings, self.interrupt)
+        instances = [self._instance(i, one, backend) for i, one in enumerate(settled)]
         serving = setup.scenario.serving
-        router = pick(ROUTERS, serving.routing, "serving.routing")
-        moves = self._timed_moves()
-        reject = serving.too_long == "reject"
-        self.cluster = Cluster(self.env, instances, router, moves, reject)
+        self.cluster = Cluster(
+            self.env, instances, pick(ROUTERS, serving.routing, "serving.routing"),
+            backend.moves(self.moves), serving.too_long == "reject", backend.plans_ahead,
+        )  # fmt: skip
+        for instance in instances:
+            instance.on_swap = self.moves.add_swap
+            instance.execution.destination = self.cluster.destination
 
     def run(self) -> str:
         """Serves to the end; why it ended early, or an empty text."""
@@ -109,32 +112,14 @@ class Server:
             "its serving.kv room or limits.max_requests"
         )
 
-    def _instance(self, index: int, settled: Settled) -> Instance:
+    def _instance(self, index: int, settled: Settled, backend: Backend) -> Instance:
         cache = KV_CACHES[settled.kv.layout](settled.size, settled.kv, None)
         queues = Queues(cache, settled.kv)
-        serving = self.setup.scenario.serving
         policy = pick(SCHEDULERS, settled.row.scheduler, "serving.scheduler")
-        scheduler = policy(queues, settled.limits, serving.slo, settled.row.pp)
-        execution = TimedExecution(
-            self.env,
-            self.interrupt.prompt(self.timings.of(settled, cache)),
-            round(serving.host_us * PS_PER_US),
-        )
+        slo = self.setup.scenario.serving.slo
+        scheduler = policy(queues, settled.limits, slo, settled.row.pp)
+        execution = backend.execution(index, settled, cache)
         return Instance(self.env, index, settled, queues, scheduler, execution, self.log)
-
-    def _timed_moves(self) -> TimedMoves:
-        from npusim.serving.iteration.transfer import TransferTimes
-
-        times = TransferTimes(self.setup, self.timings.fidelity)
-        layers = self.setup.model.num_layers if self.setup.model else 1
-        layered = self.setup.scenario.serving.transfer == "layer"
-        return TimedMoves(
-            self.env, self.moves,
-            lambda source, destination, tokens: times.ps(
-                source.settled, destination.settled, tokens
-            ),
-            layers, layered,
-        )  # fmt: skip
 
     def collect(self, partial: str, cpu_s: dict[str, float]) -> ServeRun:
         """What became of all requests so far."""

@@ -97,12 +97,15 @@ def _cores(setup: Setup, wanted: Sequence[Instance]) -> list[tuple[int, ...]]:
     hardware = setup.hardware
     if hardware.kernels is not None:
         return [tuple(range(hardware.mesh.num_cores)) for _ in wanted]
+    listed = enumerate(setup.scenario.serving.instances)
+    rows = [row for row, instance in listed for _ in range(instance.count)]
     found: list[tuple[int, ...]] = [()] * len(wanted)
     for chip in sorted({instance.chip for instance in wanted}):
         own = [i for i, instance in enumerate(wanted) if instance.chip == chip]
         placed = place_instances(
-            setup.scenario.serving.placement, hardware, [wanted[i] for i in own]
-        )
+            setup.scenario.serving.placement, hardware, [wanted[i] for i in own],
+            [rows[i] for i in own],
+        )  # fmt: skip
         for i, cores in zip(own, placed, strict=True):
             found[i] = cores
     return found

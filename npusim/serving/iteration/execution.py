@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import simpy
 
-from npusim.serving.request import Work
+from npusim.serving.request import Request, Work
+from npusim.serving.settle import Settled
 
 StageTimes = Callable[[Sequence[Work]], tuple[int, ...]]
 
@@ -18,13 +19,14 @@ class TimedExecution:
         self._stage_ps = stage_ps
         self._host_ps = host_ps
         self._free_ps: list[int] = []
+        self.destination: Callable[[Request], Settled | None] = lambda request: None
 
-    def launch(self, works: Sequence[Work]) -> tuple[simpy.Event, simpy.Event]:
+    def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """(the first stage is free, the iteration is done); one event when there is one stage."""
         times = self._stage_ps(works)
         if len(self._free_ps) != len(times):
             self._free_ps = [0] * len(times)
-        at = self._env.now + self._host_ps
+        at = int(self._env.now) + self._host_ps + delay_ps
         for stage, duration in enumerate(times):
             at = max(at, self._free_ps[stage]) + duration
             self._free_ps[stage] = at

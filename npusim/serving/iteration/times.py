@@ -1,6 +1,8 @@
 """A scenario's `iteration` → for each instance, the times of its iterations."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from npusim.errors import SpecError, pick
 from npusim.serving.iteration.execution import StageTimes
@@ -9,6 +11,9 @@ from npusim.serving.request import Work
 from npusim.serving.settle import Settled
 from npusim.spec.load import Setup
 from npusim.spec.scenario import Fidelity
+
+if TYPE_CHECKING:
+    from npusim.serving.iteration.transfer import TransferTimes
 
 Facts = dict[str, object]
 COARSE = Fidelity(memory="analytic", noc="analytic")
@@ -19,12 +24,20 @@ class Timings:
 
     def __init__(self, setup: Setup) -> None:
         self.kind = setup.scenario.serving.iteration
-        self._new = pick(TIMINGS, self.kind, "serving.iteration")
+        self._setup = setup
         self._known: dict[tuple, object] = {}
         self.fidelity = COARSE if self.kind == "analytic" else None
 
     def of(self, settled: Settled, cache: KvCache) -> StageTimes:
-        return self._new(settled, cache, self._known)
+        new = pick(TIMINGS, self.kind, "serving.iteration")
+        return new(settled, cache, self._known)
+
+    @cached_property
+    def transfers(self) -> "TransferTimes":
+        """Times of moves of KV."""
+        from npusim.serving.iteration.transfer import TransferTimes
+
+        return TransferTimes(self._setup, self.fidelity)
 
     def facts(self) -> Facts:
         """What is to be known of the times: how many iterations were simulated for them."""

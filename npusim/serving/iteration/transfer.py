@@ -33,6 +33,14 @@ class TransferTimes:
         self._grids: dict[tuple[int, int], Grid] = {}
         self._rows: tuple[KvRow, ...] = ()
 
+    @property
+    def rows(self) -> tuple[KvRow, ...]:
+        """The cache rows of the model's layers."""
+        if not self._rows:
+            assert self._setup.model
+            self._rows = kv_rows(build(self._setup.model, batches.prefill(1, 2), "auto"))
+        return self._rows
+
     def ps(self, source: Settled, destination: Settled, tokens: int) -> int:
         """Ps of a move. Raises SpecError when nothing says how KV gets from chip to chip."""
         if not crosses_links(source, destination):
@@ -44,11 +52,9 @@ class TransferTimes:
 
     def program(self, source: Settled, destination: Settled, tokens: int) -> Program:
         """The messages of a move on one chip."""
-        assert source.footprint and destination.footprint and self._setup.model
-        if not self._rows:
-            self._rows = kv_rows(build(self._setup.model, batches.prefill(1, 2), "auto"))
+        assert source.footprint and destination.footprint
         return lower_kv_transfer(
-            self._rows, tokens, kv_home(source.footprint), kv_home(destination.footprint),
+            self.rows, tokens, kv_home(source.footprint), kv_home(destination.footprint),
             self._setup.hardware, self._setup.scenario.dtype,
         )  # fmt: skip
 

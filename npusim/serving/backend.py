@@ -1,0 +1,104 @@
+"""A scenario's `iteration` → what makes iterations and moves of KV take their time."""
+
+from typing import Protocol
+
+import simpy
+
+from npusim.program import Program
+from npusim.serving.instance import Execution, Instance
+from npusim.serving.interrupt import Interrupt
+from npusim.serving.iteration.execution import TimedExecution
+from npusim.serving.iteration.times import Timings
+from npusim.serving.kv.cache import KvCache
+from npusim.serving.moves import MoveLog, Moves, TimedMoves
+from npusim.serving.settle import Settled
+from npusim.spec.load import Setup
+from npusim.units import PS_PER_US
+
+
+class Backend(Protocol):
+    """What an instance's iterations, and KV between instances, run on."""
+
+    plans_ahead: bool  # whether KV leaves beside the iteration, so that its goal must be known
+
+    def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution: ...
+
+    def moves(self, log: MoveLog) -> Moves: ...
+
+
+class TimedBackend:
+    """Iterations and moves take what each takes alone: memo, analytic, table."""
+
+    plans_ahead = False
+
+    def __init__(
+        self, env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
+    ) -> None:
+        self._env = env
+        self._setup = setup
+        self._timings = timings
+        self._interrupt = interrupt
+
+    def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution:
+        stage_ps = self._interrupt.prompt(self._timings.of(settled, cache))
+        return TimedExecution(self._env, stage_ps, host_ps_of(self._setup))
+
+    def moves(self, log: MoveLog) -> TimedMoves:
+        serving, model = self._setup.scenario.serving, self._setup.model
+        times = self._timings.transfers
+        prompt = self._interrupt.prompt(times.ps)
+
+        def duration(source: Instance, destination: Instance, tokens: int) -> int:
+            return prompt(source.settled, destination.settled, tokens)
+
+        layers = model.num_layers if model else 1
+        return TimedMoves(self._env, log, duration, layers, serving.transfer == "layer")
+
+
+class LiveBackend:
+    """Iterations and moves are programs of one machine a chip, where they contend."""
+
+    def __init__(
+        self, env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
+    ) -> None:
+        from npusim.serving.iteration.live import Machines
+
+        self.plans_ahead = setup.scenario.serving.transfer == "layer"
+        self._machines = Machines(env, setup)
+        self._timed = TimedBackend(env, setup, timings, interrupt)
+        self._env = env
+        self._setup = setup
+        self._transfers = timings.transfers
+
+    def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution:
+        from npusim.serving.iteration.live import LiveExecution
+
+        session, rows = self._machines.of(index, settled), self._transfers.rows
+        host_ps = host_ps_of(self._setup)
+        return LiveExecution(self._env, session, settled, cache, rows, host_ps)
+
+    def moves(self, log: MoveLog) -> Moves:
+        from npusim.serving.iteration.live import LiveMoves
+        from npusim.serving.iteration.transfer import crosses_links
+
+        def program(source: Instance, destination: Instance, tokens: int) -> Program | None:
+            ends = source.settled, destination.settled
+            return None if crosses_links(*ends) else self._transfers.program(*ends, tokens)
+
+        return LiveMoves(
+            self._env, log, program,
+            lambda source: self._machines.of(source.index, source.settled),
+            self._timed.moves(log),
+        )  # fmt: skip
+
+
+def host_ps_of(setup: Setup) -> int:
+    return round(setup.scenario.serving.host_us * PS_PER_US)
+
+
+def backend_of(
+    env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
+) -> Backend:
+    """What runs the scenario's iterations."""
+    live = setup.scenario.serving.iteration == "live"
+    return (LiveBackend if live else TimedBackend)(env, setup, timings, interrupt)

@@ -1,0 +1,203 @@
+"""Batches of instances → programs on one machine: iterations and moves of KV contend there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import simpy
+
+from npusim.errors import SpecError
+from npusim.graph.batch import Slice
+from npusim.machine.session import Session
+from npusim.passes.kv_flows import KvRow, kv_home
+from npusim.passes.kv_transfer import Move, append_kv_transfer
+from npusim.passes.shared.chip import sustained
+from npusim.program import Program
+from npusim.serving.instance import Instance
+from npusim.serving.kv.cache import KvCache
+from npusim.serving.moves import TRANSFER, MoveLog, TimedMoves
+from npusim.serving.request import Request, Work
+from npusim.serving.settle import Settled
+from npusim.simulate import lower_batch
+from npusim.spec.load import Setup
+
+Destination = Callable[[Request], Settled | None]
+
+
+class Machines:
+    """The chips of a scenario, each a session of its own in one simulated time."""
+
+    def __init__(self, env: simpy.Environment, setup: Setup) -> None:
+        self._env = env
+        self._setup = setup
+        self._sessions: dict[int, Session] = {}
+
+    def of(self, index: int, settled: Settled) -> Session:
+        """The chip of instance `index`; one that runs kernels has its chips to itself.
+
+        Raises SpecError for pipeline stages there, whose chips are simulated as one.
+        """
+        kernels = self._setup.hardware.kernels is not None
+        if kernels and settled.row.pp > 1:
+            raise SpecError(
+                f"must be 1 with iteration live on {self._setup.hardware.name}, not "
+                f"{settled.row.pp}; memo has stages there",
+                "parallel.pp",
+            )
+        chip = index if kernels else settled.row.chip
+        if chip not in self._sessions:
+            scenario = self._setup.scenario
+            self._sessions[chip] = Session(
+                self._env, sustained(self._setup.hardware),
+                engine=scenario.engine, fidelity=scenario.fidelity,
+            )  # fmt: skip
+        return self._sessions[chip]
+
+
+class LiveExecution:
+    """Iterations of one instance as programs of the machine it lies on. With pipeline stages, the
+    next program is submitted when the first stage's tasks have ended, and its tasks queue behind.
+
+    `destination(request)` names the instance that the KV of a prompt goes to layer by layer, beside
+    the iteration that ends it (None: not now); `moved` has the event of its arrival.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        session: Session,
+        settled: Settled,
+        cache: KvCache,
+        rows: Sequence[KvRow],
+        host_ps: int = 0,
+    ) -> None:
+        self._env = env
+        self._session = session
+        self._settled = settled
+        self._cache = cache
+        self._rows = rows
+        self._host_ps = host_ps
+        self.destination: Destination = lambda request: None
+        self.moved: dict[int, simpy.Event] = {}
+
+    def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
+        """(the first stage is free, all tokens are out)."""
+        program = self._lower(works)
+        group = self._stage_groups(program)
+        moving = [work for work in works if work.samples and self.destination(work.request)]
+        if moving:
+            program, group = self._with_moves(program, moving)
+        free, done = self._env.event(), self._env.event()
+        leave = [self._env.event() for _ in moving]
+        for work, event in zip(moving, leave, strict=True):
+            self.moved[work.request.request_id] = event
+        self._env.process(self._run(program, group, delay_ps, free, done, leave))
+        return (done, done) if self._settled.row.pp == 1 else (free, done)
+
+    def _lower(self, works: Sequence[Work]) -> Program:
+        batch = tuple(Slice(w.new_tokens, w.context_tokens, w.samples) for w in works)
+        fraction = self._cache.resident_fraction([work.request for work in works])
+        share = replace(self._settled.share, kv_resident_fraction=fraction)
+        return lower_batch(self._settled.setup, batch, share)
+
+    def _stage_groups(self, program: Program) -> np.ndarray:
+        """Group 0: tasks of the first stage; 1: those of the others."""
+        found = self._settled.footprint
+        if self._settled.row.pp == 1 or found is None:
+            return np.zeros(len(program), np.int64)
+        return np.where(np.isin(program.core, found.groups[0]), 0, 1)
+
+    def _with_moves(self, program: Program, moving: Sequence[Work]) -> tuple[Program, np.ndarray]:
+        """The program with moves of KV beside it: groups 2, 3, …, one a request."""
+        assert self._settled.footprint
+        moves = []
+        for work in moving:
+            destination = self.destination(work.request)
+            assert destination and destination.footprint
+            moves.append(Move(kv_home(destination.footprint), work.new_tokens, work.context_tokens))
+        setup = self._settled.setup
+        merged, own = append_kv_transfer(
+            program, self._rows, moves, kv_home(self._settled.footprint),
+            setup.hardware, setup.scenario.dtype,
+        )  # fmt: skip
+        return merged, np.where(own == 0, self._stage_groups(merged), own + 1)
+
+    def _run(
+        self,
+        program: Program,
+        group: np.ndarray,
+        delay_ps: int,
+        free: simpy.Event,
+        done: simpy.Event,
+        leave: Sequence[simpy.Event],
+    ):
+        if self._host_ps + delay_ps:
+            yield self._env.timeout(self._host_ps + delay_ps)
+        events = self._session.submit(program, group)
+        stages = events[:2]
+        for own, event in zip(leave, events[2:], strict=True):
+            event.callbacks.append(lambda _, own=own: own.succeed())
+        yield stages[0]
+        free.succeed()
+        if len(stages) > 1:
+            yield stages[1]
+        done.succeed()
+
+
+class LiveMoves:
+    """Moves as programs of the machine that both instances lie on; between chips, and where there
+    is no such program, they take what `others` says. One that went out layer by layer beside its
+    iteration has only to arrive."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        log: MoveLog,
+        program: Callable[[Instance, Instance, int], Program | None],
+        sessions: Callable[[Instance], Session],
+        others: TimedMoves,
+    ) -> None:
+        self.env = env
+        self.log = log
+        self._program = program
+        self._sessions = sessions
+        self._others = others
+
+    def start(
+        self,
+        request: Request,
+        source: Instance,
+        destination: Instance,
+        tokens: int,
+        num_bytes: int,
+        prompt_start_ps: int,
+    ) -> simpy.Event:
+        """As `Moves.start`."""
+        moved = getattr(source.execution, "moved", {}).pop(request.request_id, None)
+        begin_ps = prompt_start_ps if moved is not None else int(self.env.now)
+        if moved is None:
+            program = self._program(source, destination, tokens)
+            if program is None:
+                return self._others.start(
+                    request, source, destination, tokens, num_bytes, prompt_start_ps
+                )
+            moved = self._sessions(source).submit(program)[0]
+        return self.env.process(
+            self._wait(moved, request, source, destination, begin_ps, num_bytes)
+        )
+
+    def _wait(
+        self,
+        moved: simpy.Event,
+        request: Request,
+        source: Instance,
+        destination: Instance,
+        begin_ps: int,
+        num_bytes: int,
+    ):
+        if not moved.processed:
+            yield moved
+        self.log.add(
+            request=request.request_id, source=source.index, destination=destination.index,
+            start_ps=begin_ps, end_ps=int(self.env.now), bytes=num_bytes, kind=TRANSFER,
+        )  # fmt: skip
