@@ -35,6 +35,7 @@ def place_instances(
 
 
 def _listed(hardware: Hardware, instance: Instance, place: str, taken: set[int]) -> tuple[int, ...]:
+    assert instance.cores is not None and instance.parallel is not None
     try:
         cores = tuple(hardware.listed_cores(instance.cores))
     except ValueError as error:
@@ -45,7 +46,6 @@ def _listed(hardware: Hardware, instance: Instance, place: str, taken: set[int])
         raise SpecError(
             f"must not repeat core {core}, which an instance has already", f"{place}.cores"
         )
-    assert instance.parallel is not None
     tp, pp = instance.parallel.tp, instance.parallel.pp
     if len(cores) != tp * pp:
         needed = f"must be {tp * pp} cores (tp {tp} x pp {pp}), not {len(cores)}"

@@ -26,6 +26,14 @@ memories:
      timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
 noc: {clock_mhz: 1000, link_bytes_per_cycle: 32}
 """
+SCENARIO = """\
+hw: HW
+model: MODEL
+parallel: {tp: 2, pp: 1, partition: megatron}
+traffic: {kind: burst, requests: 1, prompt: &nine {kind: fixed, tokens: 9}, output: *nine}
+serving:
+  limits: {max_requests: 8, max_tokens: 64}
+"""
 ATTACH = {
     "core": "core", "group": "group, cores_per_instance: 4",
     "edge": "edge, ports: [{at: [0, 0]}, {at: [1, 3]}]",
@@ -48,7 +56,12 @@ MLA = ("deepseek-v3", [*TINY, "model.num_attention_heads=8", "model.num_key_valu
 MODELS = {"dense": DENSE, "gqa": GQA, "moe": MOE, "mla": MLA}
 # elements of K and V (or what stands for them) of a token and layer
 ROW = {"dense": 2 * 8 * 32, "gqa": 2 * 2 * 32, "moe": 2 * 4 * 32, "mla": 64 + 16}
-LIMITS = ["serving.limits={max_requests: 8, max_tokens: 64}"]
+
+
+def scenario(folder, hw, model, overrides):
+    path = folder / "scenario.yaml"
+    path.write_text(SCENARIO.replace("HW", hw).replace("MODEL", model))
+    return load_scenario(path, overrides)
 
 
 @pytest.fixture
@@ -59,8 +72,7 @@ def settled(tmp_path):
         path = tmp_path / "chip.yaml"
         path.write_text(chip.replace("ATTACH", ATTACH[attach]))
         name, sizes = MODELS[model]
-        texts = [*sizes, *LIMITS, "parallel={tp: 2, pp: 1, partition: megatron}", *overrides]
-        return settle(resolve(load_scenario("serve", texts, hw=str(path), model=name)))
+        return settle(resolve(scenario(tmp_path, str(path), name, [*sizes, *overrides])))
 
     return make
 
@@ -249,26 +261,31 @@ def test_weights_that_fill_the_memory(settled):
 
 
 def test_too_few_cores(settled):
-    with pytest.raises(SpecError, match=r"serving.instances: both instance 4 needs 2 cores"):
-        settled("core", "serving.instances=[{count: 5}]")
+    with pytest.raises(SpecError, match=r"serving.instances\[1\]: each needs 2 cores"):
+        settled("core", "serving.instances=[{chip: 1}, {count: 5}]")
 
 
-def kernels(*overrides):
+@pytest.fixture
+def on_gpus(tmp_path):
     """Llama of two layers on GPUs."""
-    small = ["model.num_hidden_layers=2", "parallel={tp: 1, pp: 1}", "dtype.kv=bf16"]
-    return settle(resolve(load_scenario("serve", [*small, *overrides], hw="h100_sxm",
-                                        model="llama-3.1-8b")))  # fmt: skip
+
+    def make(*overrides):
+        texts = ["model.num_hidden_layers=2", "parallel={tp: 1, pp: 1}", "dtype.kv=bf16"]
+        found = scenario(tmp_path, "h100_sxm", "llama-3.1-8b", [*texts, *overrides])
+        return settle(resolve(found))
+
+    return make
 
 
-def test_an_instance_of_chips_that_run_kernels_has_its_chips_alone():
-    (alone,) = kernels()
-    both = kernels("serving.instances=[{count: 2}]")
+def test_an_instance_of_chips_that_run_kernels_has_its_chips_alone(on_gpus):
+    (alone,) = on_gpus()
+    both = on_gpus("serving.instances=[{count: 2}]")
     assert [one.size for one in both] == [alone.size] * 2
     assert all(not one.share.memory_base and one.share.cores is None for one in both)
 
 
-def test_kv_of_a_chip_that_runs_kernels_by_hand():
-    (one,) = kernels()
+def test_kv_of_a_chip_that_runs_kernels_by_hand(on_gpus):
+    (one,) = on_gpus()
     per_token = 2 * 2 * 8 * 128 * 2  # layers, K and V, heads, head size, bf16
     (memory,) = one.footprint.memories
     assert one.row.kv_bytes_per_token == per_token
