@@ -72,17 +72,22 @@ class Cluster:
 
     def _arrive(self, request: Request) -> None:
         """Routes a request among the instances that can ever hold it."""
-        able = [i for i in self._prefill if self._holds(i, request)]
-        decodes = not self._decode or request.output_tokens == 1 or any(
-            self._holds(i, request) for i in self._decode
-        )  # fmt: skip
-        if not able or not decodes:
+        able = self._able(request)
+        if able:
+            self._route(request, able).enqueue(request)
+        else:
             self._refuse(request)
-            return
-        self._route(request, able).enqueue(request)
+
+    def _able(self, request: Request) -> list[Instance]:
+        """Instances that can prefill it and decode it, or hand it over to one that can."""
+        held = [i for i in self._prefill if self._holds(i, request)]
+        stays = request.output_tokens == 1
+        if stays or any(self._holds(i, request) for i in self._decode):
+            return held
+        return [i for i in held if i.role == "both"]
 
     def _holds(self, instance: Instance, request: Request) -> bool:
-        tokens = request.prompt_tokens if instance.role == "prefill" else request.most_tokens
+        tokens = request.known_tokens if instance.role == "prefill" else request.most_tokens
         return instance.queues.cache.fits_ever(tokens)
 
     def _refuse(self, request: Request) -> None:
@@ -103,12 +108,12 @@ class Cluster:
 
     def _submit_first(self, request: Request) -> None:
         """A request whose KV a decode instance has dropped, or moved to swap space, for others."""
+        decode = self.instances[request.decode_instance]
         if request.swapped:
-            self.instances[request.decode_instance].queues.waiting.appendleft(request)
+            decode.enqueue_first(request)
             return
-        instance = self._route(request, [i for i in self._prefill if self._holds(i, request)])
-        instance.queues.waiting.appendleft(request)
-        instance.wake()
+        decode.load.drop(request)
+        self._route(request, self._able(request) or self._prefill).enqueue_first(request)
 
     def _launched(self, works: Sequence[Work], instance: Instance) -> None:
         if instance.role != "prefill":
@@ -142,11 +147,13 @@ class Cluster:
             if request.decode_instance == NEVER:
                 request.decode_instance = instance.index
             instance.queues.finish(request)
+            instance.load.drop(request)
             self.num_open -= 1
             return False
         if instance.role != "prefill":
             return True
         del instance.queues.running[request.request_id]  # its KV stays until it has moved
+        instance.load.drop(request)
         start = self._prompt_start.pop(request.request_id)
         if request.request_id in self._planned:
             destination = self._planned.pop(request.request_id)
@@ -177,11 +184,13 @@ class Cluster:
         cache.admit(request, self._room_tokens(chosen, request))
         request.computed_tokens = computed
         chosen.num_arriving += 1
+        chosen.load.count(request)
         return chosen
 
     def _has_room(self, instance: Instance, request: Request) -> bool:
+        """Whether it can take one more; those that were swapped out there come back first."""
         running = len(instance.queues.running) + instance.num_arriving
-        if running >= instance.settled.limits.max_requests:
+        if instance.queues.waiting or running >= instance.settled.limits.max_requests:
             return False
         return instance.queues.cache.can_admit(request, self._room_tokens(instance, request))
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import simpy
 
 from npusim.serve_trace import ITERATION_COLUMNS
+from npusim.serving.load import Load
 from npusim.serving.request import NEVER, Request, Work
 from npusim.serving.schedulers.progress import Watch
 from npusim.serving.schedulers.queues import Queues
@@ -63,8 +64,10 @@ class Instance:
         self.num_arriving = 0  # requests whose KV is on its way here
         self._wake: simpy.Event | None = None
         self._seen_preemptions = 0
+        self.load = Load()
         self._swap_ps = 0  # what the next iteration has to wait for
         queues.on_swap = self._swap
+        queues.requeue = self.enqueue_first
         self.watch = Watch(settled.row.scheduler, queues)
         env.process(self._run())
 
@@ -75,6 +78,13 @@ class Instance:
     def enqueue(self, request: Request) -> None:
         """A request that waits for its prefill here."""
         self.queues.waiting.append(request)
+        self.load.count(request)
+        self.wake()
+
+    def enqueue_first(self, request: Request) -> None:
+        """A preempted request, which waits before all others."""
+        self.queues.waiting.appendleft(request)
+        self.load.count(request)
         self.wake()
 
     def wake(self) -> None:
@@ -175,6 +185,8 @@ class Instance:
             if work.samples:
                 request.generated_tokens += 1
                 request.token_ps.append(now)
+            self.load.count(request)
+            if work.samples:
                 self.on_token(request, self)
         observe = getattr(self.scheduler, "observe", None)
         if observe is not None:

@@ -48,15 +48,15 @@ class Moves(Protocol):
         prompt_start_ps: int,
     ) -> simpy.Event:
         """Begins the move of `tokens` tokens, `num_bytes` bytes, whose last iteration began at
-        `prompt_start_ps` and ends now; the event of its arrival."""
+        `prompt_start_ps` and ended with the last token; the event of its arrival."""
 
 
 class TimedMoves:
     """Moves that take what `duration` says, alone; an instance sends one at a time.
 
     Layer by layer, the first layer's KV leaves when the iteration has come so far, and the last
-    one's when it has ended. Assumes that layers take equal time, and that neither moves nor
-    iterations slow one another.
+    one's when it has ended; KV that had to wait for room leaves as a whole. Assumes that layers
+    take equal time, and that neither moves nor iterations slow one another.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TimedMoves:
         took = self._duration(source, destination, tokens)
         free = self._free_ps.get(source.index, 0)
         begin, end = max(now, free), max(now, free) + took
-        if self._layered:
+        if self._layered and request.token_ps[-1] == now:
             first = (now - prompt_start_ps) // self._num_layers
             begin = max(prompt_start_ps + first, free)
             end = max(begin + took, now + took // self._num_layers)

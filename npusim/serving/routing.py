@@ -8,14 +8,6 @@ from npusim.serving.request import Request
 Router = Callable[[Request, Sequence[Instance], int], Instance]
 
 
-def load_of(instance: Instance) -> int:
-    """Tokens that its requests still have to compute or put out, as far as is known: prompts, and
-    a token of each that decodes."""
-    queues = instance.queues
-    waiting = sum(r.known_tokens for r in queues.waiting)
-    return waiting + sum(max(1, r.remaining_tokens) for r in queues.running.values())
-
-
 def round_robin(request: Request, instances: Sequence[Instance], turn: int) -> Instance:
     """One after the other."""
     return instances[turn % len(instances)]
@@ -24,7 +16,7 @@ def round_robin(request: Request, instances: Sequence[Instance], turn: int) -> I
 def least_loaded(request: Request, instances: Sequence[Instance], turn: int) -> Instance:
     """The one with the fewest tokens to compute; on a tie the one that holds less KV, then the
     first."""
-    return min(instances, key=lambda i: (load_of(i), i.queues.cache.occupancy, i.index))
+    return min(instances, key=lambda i: (i.load.tokens, i.queues.cache.occupancy, i.index))
 
 
 def prefix_aware(request: Request, instances: Sequence[Instance], turn: int) -> Instance:
@@ -34,7 +26,7 @@ def prefix_aware(request: Request, instances: Sequence[Instance], turn: int) -> 
     def left(instance: Instance) -> tuple[int, float, int]:
         cache = instance.queues.cache
         cached = cache.lookup(request)
-        return load_of(instance) - cached, cache.occupancy, instance.index
+        return instance.load.tokens - cached, cache.occupancy, instance.index
 
     return min(instances, key=left)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from npusim.serve_trace import InstanceRow
+from npusim.serving.iteration.transfer import TransferTimes
 from npusim.serving.kv.cache import KvSize
 from npusim.serving.request import Request
 from npusim.serving.serve import Server
@@ -37,8 +38,9 @@ class FakeTimings:
     kind = "table"
     fidelity = None
 
-    def __init__(self, timed):
+    def __init__(self, setup, timed):
         self.timed = timed
+        self.transfers = TransferTimes(setup)
 
     def of(self, settled, cache):
         time = next(time for own, time in self.timed if own is settled)
@@ -74,7 +76,7 @@ class Rig:
 
     def serve(self, requests):
         settled = [own for own, _ in self.timed]
-        server = Server(self.setup, settled, requests, timings=FakeTimings(self.timed))
+        server = Server(self.setup, settled, requests, timings=FakeTimings(self.setup, self.timed))
         self.instances = server.cluster.instances
         for instance in self.instances:
             self._watch(instance)
