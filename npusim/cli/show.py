@@ -12,7 +12,7 @@ def compare(
     ],
     second: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
 ) -> None:
-    """Compare two results: makespan, stalls and operators."""
+    """Compare two results: makespan, stalls and operators; of serving, latencies and throughput."""
     from npusim.cli.render import console, print_table
     from npusim.report.compare import compare as compare_results
     from npusim.report.compare import read_result

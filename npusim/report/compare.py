@@ -1,4 +1,4 @@
-"""Two `result.json` → tables of what changed: totals, stalls, operators."""
+"""Two `result.json` → tables of what changed: totals, stalls, operators, latencies."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,13 @@ import orjson
 
 from npusim.errors import SpecError
 from npusim.report.result import SCHEMA_VERSION
+from npusim.report.serve.compare import compare_served
 from npusim.report.stalls import CAUSES
 from npusim.report.summary import Table
 from npusim.units import format_ps
 
 NEEDED = ("totals", "stalls", "per_core", "per_operator")
+SERVE_NEEDED = ("metrics", "instances", "iteration", "scenario")
 TOTALS = (
     "makespan_ps",
     "tokens_s",
@@ -37,19 +39,23 @@ def read_result(path: str | Path) -> dict[str, Any]:
         raise SpecError(f"cannot read a result: {error.strerror}", str(file)) from None
     except orjson.JSONDecodeError as error:
         raise SpecError(f"is not JSON: {error}", str(file)) from None
-    if isinstance(result, dict) and result.get("kind") == "serve":
-        raise SpecError("is a result of npusim serve; give those of npusim run", str(file))
     version = result.get("schema_version") if isinstance(result, dict) else None
     if version != SCHEMA_VERSION:
         raise SpecError(f"schema_version must be {SCHEMA_VERSION}, not {version!r}", str(file))
-    missing = [key for key in NEEDED if not result.get(key)]
+    needed = SERVE_NEEDED if result.get("kind") == "serve" else NEEDED
+    missing = [key for key in needed if not result.get(key)]
     if missing:
         raise SpecError(f"is not a whole result: {', '.join(missing)} missing", str(file))
     return result
 
 
 def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Table]:
-    """What changed from result `a` to result `b`."""
+    """What changed from result `a` to result `b`. Raises SpecError when only one is of serving."""
+    commands = [f"npusim {result.get('kind', 'run')}" for result in (a, b)]
+    if commands[0] != commands[1]:
+        raise SpecError(f"A is a result of {commands[0]}, B of {commands[1]}; give two of one kind")
+    if a.get("kind") == "serve":
+        return compare_served(a, b)
     return [_totals(a, b), _stalls(a, b), _operators(a, b)]
 
 

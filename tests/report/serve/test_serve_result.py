@@ -1,10 +1,7 @@
 import orjson
-import pytest
 from report_cases import keys
 from serve_cases import make_run, setup, small_run
 
-from npusim.errors import SpecError
-from npusim.report.compare import read_result
 from npusim.report.result import write_result
 from npusim.report.serve.metrics import serve_metrics
 from npusim.report.serve.result import serve_result
@@ -38,9 +35,3 @@ def test_the_result_says_what_iterations_are_from_and_why_it_ended(tmp_path):
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     first = write_result(result_of(small_run()), tmp_path / "a").read_bytes()
     assert write_result(result_of(small_run()), tmp_path / "b").read_bytes() == first
-
-
-def test_compare_says_that_it_takes_no_result_of_serving(tmp_path):
-    write_result(result_of(small_run()), tmp_path)
-    with pytest.raises(SpecError, match="is a result of npusim serve"):
-        read_result(tmp_path)
