@@ -15,13 +15,19 @@ def explain(error: ValidationError, root: Node, spec: type[BaseModel]) -> SpecEr
 
     Missing keys come last: a mistyped key is a missing one too, and its own line says more.
     """
-    rows = sorted(error.errors(include_url=False), key=lambda row: row["type"] == "missing")
+    rows = [row for row in error.errors(include_url=False) if not _echoes(row)]
     ranked = [(row["type"] == "missing", _one(row, root, spec)) for row in rows]
     ranked.sort(key=lambda pair: (pair[0], _file_order(pair[1].place)))
     messages = list(dict.fromkeys((found.place, found.message) for _, found in ranked))
     more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
     place, message = messages[0]
     return SpecError(message + more, place)
+
+
+def _echoes(row: Any) -> bool:
+    """Whether it is about a list that pydantic finds short only because an item is wrong."""
+    short = row["type"] == "too_short" and isinstance(row["input"], (list, tuple))
+    return short and len(row["input"]) >= row["ctx"]["min_length"]
 
 
 def _file_order(place: str) -> tuple[str, int]:
