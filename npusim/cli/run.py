@@ -52,7 +52,7 @@ def run(
     check_outputs(out, trace)
     overrides = [*(set_ or []), *_overrides(engine, reuse, fidelity)]
     _check_levels(fidelity, set_ or [])
-    _check_kind(scenario)
+    check_kind(scenario)
     setup = resolve(load_scenario(scenario, overrides, hw=hw, model=model))
     start_s = time.process_time()
     done, result = _simulate(setup, record_spans=trace is not None, both=fidelity == "both")
@@ -87,7 +87,7 @@ def _check_levels(fidelity: str | None, overrides: list[str]) -> None:
             )
 
 
-def _check_kind(scenario: str | None) -> None:
+def check_kind(scenario: str | None) -> None:
     """SpecError for a chip or a model where a scenario belongs."""
     if scenario is None or not Path(scenario).is_file():
         return

@@ -59,9 +59,11 @@ def serve(
 
     On Ctrl-C what was served so far is written and marked partial.
     """
+    from npusim.cli.run import check_kind
     from npusim.spec.load import load_scenario, resolve
 
     _check_outputs(out, trace, plots)
+    check_kind(scenario)
     given = [*_goals(slo), *(set_ or []), *_overrides(iteration, scheduler)]
     name = DEFAULT_SCENARIO if scenario is None else scenario
     setup = resolve(load_scenario(name, given, hw=hw, model=model))
@@ -69,7 +71,9 @@ def serve(
         raise SpecError("has a workload and no traffic; npusim run simulates it", name)
     start_s = time.process_time()
     if find_rate:
-        setup, run, tried = _find_rate(setup)
+        from npusim.cli.serve_rate import serve_at_highest_rate
+
+        setup, run, tried = serve_at_highest_rate(setup, _engine(setup))
     else:
         run, tried = _serve(setup), None
     result, written = _write(setup, run, tried, out, trace, plots)
@@ -93,14 +97,16 @@ def _overrides(iteration: str | None, scheduler: str | None) -> list[str]:
 
 def _goals(text: str | None) -> list[str]:
     """`ttft=500ms,tbt=50ms` as overrides; a number without a unit is ms."""
-    found = []
-    for item in text.split(",") if text else []:
+    found: dict[str, str] = {}
+    for item in [] if text is None else text.split(","):
         name, equals, value = item.strip().partition("=")
         if not equals:
-            raise SpecError(f"must be ttft=TIME,tbt=TIME, not {item!r}", "--slo")
+            raise SpecError(f"must be ttft=TIME,tbt=TIME, not {text!r}", "--slo")
         key = pick(GOALS, name.strip(), "goal", "--slo")
-        found.append(f"serving.slo.{key}={_milliseconds(value.strip())}")
-    return found
+        if key in found:
+            raise SpecError(f"must give {name.strip()} once, not {text!r}", "--slo")
+        found[key] = f"serving.slo.{key}={_milliseconds(value.strip())}"
+    return list(found.values())
 
 
 def _milliseconds(text: str) -> float:
@@ -125,6 +131,8 @@ def _check_outputs(out: Path | None, trace: Path | None, plots: Path | None) -> 
     check_plots()
     if plots.suffix != ".html":
         raise SpecError(f"must end in .html, not '{plots}'", "--plots")
+    if plots.is_dir():
+        raise SpecError(f"must be a file, '{plots}' is a folder", "--plots")
     check_writable(plots.parent, "--plots")
 
 
@@ -134,46 +142,13 @@ def _serve(setup: "Setup") -> "ServeRun":
     from npusim.serving.serve import serve as serve_requests
 
     with Progress(sys.stderr, _engine(setup)) as progress:
-        return serve_requests(setup, progress=progress.update)
+        return serve_requests(setup, progress=progress.served)
 
 
 def _engine(setup: "Setup") -> str:
     """The engine whose kernels the iterations need: none where they are read from a table."""
     table = setup.scenario.serving.iteration == "table"
     return "" if table else setup.scenario.engine
-
-
-def _find_rate(setup: "Setup") -> tuple["Setup", "ServeRun", dict[str, Any]]:
-    """The run at the highest rate that meets the goals, and what was tried."""
-    from npusim.cli.progress import Progress
-    from npusim.report.serve.metrics import serve_metrics
-    from npusim.serving.find_rate import at_rate, find_rate
-    from npusim.serving.iteration.times import Timings
-    from npusim.serving.serve import serve as serve_requests
-
-    slo = setup.scenario.serving.slo
-    if slo.ttft_ms is None and slo.tbt_ms is None:
-        raise SpecError("needs goals: --slo ttft=500ms,tbt=50ms", "--find-rate")
-    timings = Timings(setup)
-    with Progress(sys.stderr, _engine(setup)) as progress:
-        found = find_rate(
-            setup,
-            lambda one: serve_requests(one, progress=progress.update, timings=timings),
-            lambda run: serve_metrics(run, slo)["goodput"]["fraction"] >= slo.attain_fraction,
-        )
-    if found.run is None or found.rate_per_s is None:
-        lowest = min(rate for rate, _ in found.tried)
-        raise SpecError(
-            f"no rate down to {lowest:.3g}/s meets the goals; loosen them, or lower "
-            f"serving.slo.attain_fraction {slo.attain_fraction}",
-            "--find-rate",
-        )
-    tried = {
-        "rate_per_s": found.rate_per_s,
-        "not_met_per_s": found.above_per_s,
-        "tried": [{"rate_per_s": rate, "met": met} for rate, met in found.tried],
-    }
-    return at_rate(setup, found.rate_per_s), found.run, tried
 
 
 def _write(
@@ -212,6 +187,7 @@ def _print(
 ) -> None:
     from npusim.cli.render import console, print_summary
     from npusim.cli.run import print_json
+    from npusim.cli.serve_rate import rate_text
     from npusim.report.serve.summary import summarize_serve
 
     if as_json:
@@ -220,17 +196,8 @@ def _print(
     screen = console()
     print_summary(screen, summarize_serve(result))
     if result["find_rate"]:
-        screen.print(f"\n{_rates(result['find_rate'])}", style="bold", markup=False)
+        screen.print(f"\n{rate_text(result['find_rate'])}", style="bold", markup=False)
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in run.cpu_s.items())
     screen.print(f"\nCPU {cpu_s:.2f} s ({phases})", style="dim", markup=False)
     for path in written:
         screen.print(f"wrote {path}", markup=False)
-
-
-def _rates(tried: dict[str, Any]) -> str:
-    above = tried["not_met_per_s"]
-    bound = f"; at {above:.4g}/s it does not" if above else "; no rate was too high"
-    return (
-        f"highest rate that meets the goals: {tried['rate_per_s']:.4g} requests/s{bound} "
-        f"({len(tried['tried'])} rates tried; the tables above are of this rate)"
-    )

@@ -121,7 +121,7 @@ def resolve(scenario: Scenario) -> Setup:
     _check_cores(scenario, hardware)
     _check_memory(scenario, hardware)
     _check_parallel(scenario, model)
-    if hardware.kernels and scenario.workload.kind in ("llm", "gemm"):
+    if hardware.kernels and scenario.workload.kind in ("llm", "gemm", "serve"):
         _check_mapping(scenario, hardware)
     return Setup(scenario, hardware, model)
 
