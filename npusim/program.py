@@ -9,7 +9,7 @@ before its dependents (a RECV may stand before its SEND).
 | COMPUTE | array, vector    | scratchpad bytes it moves | –               | –              |
 | LOAD    | `dma_unit`       | memory → scratchpad       | yes             | –              |
 | STORE   | `dma_unit`       | scratchpad → memory       | yes             | –              |
-| SEND    | `dma_unit(0)`    | message payload           | –               | receiver, RECV |
+| SEND    | `dma_unit`       | message payload           | –               | receiver, RECV |
 | RECV    | NO_UNIT          | message payload           | –               | sender, SEND   |
 | SYNC    | NO_UNIT, no time | –                         | –               | –              |
 """
@@ -212,12 +212,14 @@ class ProgramBuilder:
             memory=memory, address=address, num_bytes=num_bytes, **rows,
         )  # fmt: skip
 
-    def message(self, src, dst, op, num_bytes, after=(), recv_after=()) -> tuple[int, int]:
-        """A SEND on `src` and its RECV on `dst`; returns (send, recv) task indices. The
-        RECV is posted once `recv_after` is done."""
+    def message(
+        self, src, dst, op, num_bytes, after=(), recv_after=(), *, engine=0
+    ) -> tuple[int, int]:
+        """A SEND on `src`, by DMA `engine`, and its RECV on `dst`; returns (send, recv) task
+        indices. The RECV is posted once `recv_after` is done."""
         recv = len(self) + 1
         send = self.task(
-            SEND, src, dma_unit(0), op, after, num_bytes=num_bytes, peer=dst, match=recv
+            SEND, src, dma_unit(engine), op, after, num_bytes=num_bytes, peer=dst, match=recv
         )
         self.task(RECV, dst, NO_UNIT, op, recv_after, num_bytes=num_bytes, peer=src, match=send)
         return send, recv

@@ -34,6 +34,19 @@ class Move:
     context_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class MoveEngines:
+    """DMA engines that moves use: one sends, one loads, one stores; the last the core has where it
+    has fewer."""
+
+    send: int = 0
+    load: int = 1
+    store: int = 2
+
+
+COMMON = MoveEngines()
+
+
 def lower_kv_transfer(
     rows: Sequence[KvRow],
     tokens: int,
@@ -41,13 +54,14 @@ def lower_kv_transfer(
     destination: KvHome,
     hardware: Hardware,
     dtypes: Dtypes,
+    engines: MoveEngines = COMMON,
 ) -> Program:
     """The cache of `tokens` of one request, layer after layer, on an idle pair of instances.
 
     Raises SpecError when an instance has more stages than the model has layers.
     """
     builder = ProgramBuilder()
-    mover = _Mover(builder, rows, source, hardware, dtypes)
+    mover = _Mover(builder, rows, source, hardware, dtypes, engines)
     for row in rows:
         for flow in mover.flows(row, tokens, destination):
             mover.move(flow, row, destination, [])
@@ -63,6 +77,7 @@ def append_kv_transfer(
     source: KvHome,
     hardware: Hardware,
     dtypes: Dtypes,
+    engines: MoveEngines = COMMON,
 ) -> tuple[Program, np.ndarray]:
     """An iteration's program with the moves of the requests whose KV it makes: what a core sends of
     a layer waits for its tasks that make it, and stands behind them in the table, so that it goes
@@ -72,7 +87,7 @@ def append_kv_transfer(
     Raises SpecError when an instance has more stages than the model has layers.
     """
     builder = _started(program)
-    mover = _Mover(builder, rows, source, hardware, dtypes)
+    mover = _Mover(builder, rows, source, hardware, dtypes, engines)
     made, num_own = _Made(program, rows), len(program)
     place, group = list(range(num_own)), [0] * num_own
     for last, row, core in made.in_order([mover.cores(row, source) for row in rows]):
@@ -137,8 +152,9 @@ class _Mover:
         source: KvHome,
         hardware: Hardware,
         dtypes: Dtypes,
+        engines: MoveEngines,
     ) -> None:
-        self.builder, self.source = builder, source
+        self.builder, self.source, self.engines = builder, source, engines
         self.position = {row.layer: index for index, row in enumerate(rows)}
         self.grid, self.bits = Grid(*hardware.grid), DTYPE_BITS[dtypes.kv]
         self.specs = hardware.cores()
@@ -193,12 +209,16 @@ class _Mover:
         if piece.stored_bytes:
             room = arrives.reserve(piece.stored_bytes)
         send, recv = self.builder.message(
-            flow.src, flow.dst, piece.op, piece.num_bytes, waits, room
-        )
+            flow.src, flow.dst, piece.op, piece.num_bytes, waits, room,
+            engine=self._engine(flow.src, self.engines.send),
+        )  # fmt: skip
         if piece.loaded_bytes:
             leaves.hold(piece.loaded_bytes, [send])
         if piece.stored_bytes:
             arrives.hold(piece.stored_bytes, [self._store(piece, destination, recv)])
+
+    def _engine(self, core: int, engine: int) -> int:
+        return min(engine, self.specs[core].dma.engines - 1)
 
     def _first_byte(self, flow: Flow, row: KvRow, resident: float) -> int:
         """Of what the flow takes from the source's memory, behind the layers before it."""
@@ -221,7 +241,7 @@ class _Mover:
         memory_id, address = _place(self.source, core)
         return self.builder.load(
             core, piece.op, memory_id, address + offset, piece.loaded_bytes, waits,
-            engine=min(1, self.specs[core].dma.engines - 1),
+            engine=self._engine(core, self.engines.load),
         )  # fmt: skip
 
     def _store(self, piece: "_Piece", home: KvHome, recv: int) -> int:
@@ -231,7 +251,7 @@ class _Mover:
         self.filled[core] = offset + size
         return self.builder.store(
             core, piece.op, memory_id, address + offset, size, [recv],
-            engine=min(2, self.specs[core].dma.engines - 1),
+            engine=self._engine(core, self.engines.store),
         )  # fmt: skip
 
 

@@ -73,9 +73,8 @@ class LiveBackend:
     def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution:
         from npusim.serving.iteration.live import LiveExecution
 
-        session, rows = self._machines.of(index, settled), self._transfers.rows
-        host_ps = host_ps_of(self._setup)
-        return LiveExecution(self._env, session, settled, cache, rows, host_ps)
+        rows, host_ps = self._transfers.rows, host_ps_of(self._setup)
+        return LiveExecution(self._env, self._machines, index, settled, cache, rows, host_ps)
 
     def moves(self, log: MoveLog) -> Moves:
         from npusim.serving.iteration.live import LiveMoves
@@ -83,7 +82,11 @@ class LiveBackend:
 
         def program(source: Instance, destination: Instance, tokens: int) -> Program | None:
             ends = source.settled, destination.settled
-            return None if crosses_links(*ends) else self._transfers.program(*ends, tokens)
+            if crosses_links(*ends):
+                return None
+            machines = self._machines
+            engines = machines.engines(source.index)
+            return self._transfers.program(*ends, tokens, machines.hardware, engines)
 
         return LiveMoves(
             self._env, log, program,

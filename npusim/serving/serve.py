@@ -9,7 +9,13 @@ import simpy
 from simpy.core import EmptySchedule
 
 from npusim.errors import StarvationError, pick
-from npusim.serve_trace import ITERATION_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, ServeRun
+from npusim.serve_trace import (
+    ITERATION_COLUMNS,
+    PREEMPTION_COLUMNS,
+    REQUEST_COLUMNS,
+    TRANSFER_COLUMNS,
+    ServeRun,
+)
 from npusim.serving.backend import Backend, backend_of
 from npusim.serving.cluster import Cluster
 from npusim.serving.instance import Instance, Log, new_log
@@ -17,6 +23,7 @@ from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.times import Timings
 from npusim.serving.kv.cache import KV_CACHES
 from npusim.serving.moves import MoveLog
+from npusim.serving.preemptions import PreemptionLog
 from npusim.serving.request import NEVER, Request
 from npusim.serving.routing import ROUTERS
 from npusim.serving.schedulers import SCHEDULERS
@@ -66,6 +73,7 @@ class Server:
         self.interrupt = Interrupt()
         self.log = new_log()
         self.moves = MoveLog()
+        self.preemptions = PreemptionLog()
         self.timings = timings or Timings(setup)
         self.progress = progress or (lambda *_: None)
         backend = backend_of(self.env, setup, self.timings, self.interrupt)
@@ -114,7 +122,9 @@ class Server:
 
     def _instance(self, index: int, settled: Settled, backend: Backend) -> Instance:
         cache = KV_CACHES[settled.kv.layout](settled.size, settled.kv, None)
-        queues = Queues(cache, settled.kv)
+        queues, away = Queues(cache, settled.kv), self.preemptions
+        queues.on_preempt = lambda request: away.begin(request, index, int(self.env.now))
+        queues.on_admit = lambda request: away.end(request, int(self.env.now))
         policy = pick(SCHEDULERS, settled.row.scheduler, "serving.scheduler")
         slo = self.setup.scenario.serving.slo
         scheduler = policy(queues, settled.limits, slo, settled.row.pp)
@@ -140,6 +150,7 @@ class Server:
             notes=notes(self.settled),
             partial=partial,
             cpu_s=cpu_s,
+            preemptions=_by_start(self.preemptions.columns, PREEMPTION_COLUMNS),
         )
 
 

@@ -10,7 +10,8 @@ from npusim.errors import SpecError
 from npusim.graph.batch import Slice
 from npusim.machine.session import Session
 from npusim.passes.kv_flows import KvRow, kv_home
-from npusim.passes.kv_transfer import Move, append_kv_transfer
+from npusim.passes.kv_transfer import Move, MoveEngines, append_kv_transfer
+from npusim.passes.move_engines import engines_of, with_move_engines
 from npusim.passes.shared.chip import sustained
 from npusim.program import Program
 from npusim.serving.instance import Instance
@@ -30,6 +31,9 @@ class Machines:
     def __init__(self, env: simpy.Environment, setup: Setup) -> None:
         self._env = env
         self._setup = setup
+        roles = (one.count for one in setup.scenario.serving.instances if one.role == "prefill")
+        self._num_sources = sum(roles)
+        self.hardware = with_move_engines(sustained(setup.hardware), self._num_sources)
         self._sessions: dict[int, Session] = {}
 
     def of(self, index: int, settled: Settled) -> Session:
@@ -48,10 +52,14 @@ class Machines:
         if chip not in self._sessions:
             scenario = self._setup.scenario
             self._sessions[chip] = Session(
-                self._env, sustained(self._setup.hardware),
+                self._env, self.hardware,
                 engine=scenario.engine, fidelity=scenario.fidelity,
             )  # fmt: skip
         return self._sessions[chip]
+
+    def engines(self, index: int) -> MoveEngines:
+        """DMA engines of what instance `index` moves."""
+        return engines_of(self._setup.hardware, index, self._num_sources)
 
 
 class LiveExecution:
@@ -65,14 +73,17 @@ class LiveExecution:
     def __init__(
         self,
         env: simpy.Environment,
-        session: Session,
+        machines: Machines,
+        index: int,
         settled: Settled,
         cache: KvCache,
         rows: Sequence[KvRow],
         host_ps: int = 0,
     ) -> None:
         self._env = env
-        self._session = session
+        self._machines = machines
+        self._index = index
+        self._session = machines.of(index, settled)
         self._settled = settled
         self._cache = cache
         self._rows = rows
@@ -118,7 +129,7 @@ class LiveExecution:
         setup = self._settled.setup
         merged, own = append_kv_transfer(
             program, self._rows, moves, kv_home(self._settled.footprint),
-            setup.hardware, setup.scenario.dtype,
+            self._machines.hardware, setup.scenario.dtype, self._machines.engines(self._index),
         )  # fmt: skip
         return merged, np.where(own == 0, self._stage_groups(merged), own + 1)
 

@@ -6,11 +6,12 @@ from npusim.graph.transformer import build
 from npusim.machine.system import run as run_machine
 from npusim.passes.chip_links import message_ps
 from npusim.passes.kv_flows import KvRow, kv_home, kv_rows
-from npusim.passes.kv_transfer import lower_kv_transfer
+from npusim.passes.kv_transfer import COMMON, MoveEngines, lower_kv_transfer
 from npusim.passes.shared.chip import sustained
 from npusim.program import Program
 from npusim.serving.iteration.memo import LEAST_CONTEXT, Grid, edges
 from npusim.serving.settle import Settled
+from npusim.spec.hardware import Hardware
 from npusim.spec.load import Setup
 from npusim.spec.scenario import Fidelity
 from npusim.units import ceil_div, ns_to_ps, transfer_ps
@@ -50,12 +51,19 @@ class TransferTimes:
             return max(1, round(self._grids[key].at(tokens, 0)[0]))
         return self._between_chips(source, destination, tokens)
 
-    def program(self, source: Settled, destination: Settled, tokens: int) -> Program:
-        """The messages of a move on one chip."""
+    def program(
+        self,
+        source: Settled,
+        destination: Settled,
+        tokens: int,
+        hardware: Hardware | None = None,
+        engines: MoveEngines = COMMON,
+    ) -> Program:
+        """The messages of a move on one chip (default: the scenario's)."""
         assert source.footprint and destination.footprint
         return lower_kv_transfer(
             self.rows, tokens, kv_home(source.footprint), kv_home(destination.footprint),
-            self._setup.hardware, self._setup.scenario.dtype,
+            hardware or self._setup.hardware, self._setup.scenario.dtype, engines,
         )  # fmt: skip
 
     def _grid(self, source: Settled, destination: Settled) -> Grid:

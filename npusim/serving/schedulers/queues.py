@@ -26,6 +26,8 @@ class Queues:
         self.victim: Callable[[Queues], Request | None] = youngest
         self.requeue: Callable[[Request], None] = self.waiting.appendleft
         self.on_swap: Callable[[Request, int], None] = lambda request, blocks: None
+        self.on_preempt: Callable[[Request], None] = lambda request: None
+        self.on_admit: Callable[[Request], None] = lambda request: None
 
     def admit(self, request: Request, new_tokens: int) -> bool:
         """Moves a waiting request among the running ones, with room as `kv.reserve` says; its
@@ -59,6 +61,7 @@ class Queues:
         del self.running[request.request_id]
         request.num_preemptions += 1
         self.num_preemptions += 1
+        self.on_preempt(request)
         moved = self.cache.swap_out(request) if self.kv.preemption == "swap" else None
         if moved is None:
             self.cache.release(request)
@@ -88,6 +91,7 @@ class Queues:
         else:
             self.waiting.remove(request)
         self.running[request.request_id] = request
+        self.on_admit(request)
 
 
 def youngest(queues: Queues) -> Request | None:
