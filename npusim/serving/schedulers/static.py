@@ -35,11 +35,24 @@ class Static:
         self._batch = {key: member for key, member in self._batch.items() if key in held}
         if not self._batch:
             self._gather(now_ps)
+        works = self._works()
+        if not works and self._is_shut_out():
+            running = islice(self.queues.running.items(), self.limits.batch_size)
+            self._batch = dict(running)
+            works = self._works()
+        return works
+
+    def _works(self) -> list[Work]:
         draft = Draft(self.queues, self.limits, self.num_stages)
         self._prefill(draft)
         if not draft.works:
             self._decode(draft)
         return draft.works
+
+    def _is_shut_out(self) -> bool:
+        """Whether all members wait for KV that others hold, who came to a decode instance since."""
+        running = self.queues.running.keys()
+        return bool(self._batch and running) and self._batch.keys().isdisjoint(running)
 
     def _waiting(self) -> list[Request]:
         """The head of those that wait: members, preempted ones first, stand before all others."""
