@@ -13,6 +13,7 @@ from npusim.serving.request import NEVER, Request, Work
 from npusim.serving.routing import Router
 from npusim.serving.settle import Settled
 
+FOREVER = 1 << 62
 PREFILL_ROLES = ("both", "prefill")
 
 
@@ -32,6 +33,7 @@ class Cluster:
         moves: Moves,
         reject: bool,
         plans_ahead: bool = False,
+        most_positions: int = FOREVER,
     ) -> None:
         self.env = env
         self.instances = list(instances)
@@ -39,7 +41,10 @@ class Cluster:
         self.moves = moves
         self.reject = reject
         self.plans_ahead = plans_ahead
+        self.most_positions = most_positions
         self.num_open = 0
+        self._num_upstream = 0  # requests that are not on a decode instance yet
+        self._all_arrived = False
         self._prefill = [i for i in self.instances if i.role in PREFILL_ROLES]
         self._decode = [i for i in self.instances if i.role == "decode"]
         self._turns = {"prefill": 0, "decode": 0}
@@ -56,7 +61,7 @@ class Cluster:
 
     def serve(self, requests: Sequence[Request]) -> None:
         """Begins the arrivals; the simulation is over when nothing happens any more."""
-        self.num_open = len(requests)
+        self.num_open = self._num_upstream = len(requests)
         self.env.process(self._arrivals(requests))
 
     def _arrivals(self, requests: Sequence[Request]):
@@ -64,15 +69,27 @@ class Cluster:
             if request.arrival_ps > self.env.now:
                 yield self.env.timeout(request.arrival_ps - self.env.now)
             self._arrive(request)
-        for instance in self.instances:
+        for instance in self._prefill:
             instance.queues.closed = True
             instance.wake()
+        self._all_arrived = True
+        self._close_decode()
         return
         yield  # a process even when there is nothing to wait for
 
+    def _close_decode(self) -> None:
+        """No request will come to decode instances when none is on its way to them, unless they
+        drop one themselves, which then comes back."""
+        if self._all_arrived and not self._num_upstream:
+            for instance in self._decode:
+                if not instance.queues.closed:
+                    instance.queues.closed = True
+                    instance.wake()
+
     def _arrive(self, request: Request) -> None:
         """Routes a request among the instances that can ever hold it."""
-        able = self._able(request)
+        tokens = request.prompt_tokens + request.output_tokens
+        able = self._able(request) if tokens <= self.most_positions else []
         if able:
             self._route(request, able).enqueue(request)
         else:
@@ -92,14 +109,26 @@ class Cluster:
 
     def _refuse(self, request: Request) -> None:
         if not self.reject:
-            most = max(i.settled.kv_tokens for i in self._decode or self._prefill)
             raise SpecError(
-                f"request {request.request_id} needs KV for {request.most_tokens} tokens, an "
-                f"instance holds {most}; raise kv room, shorten it, or serving.too_long=reject",
-                "traffic",
+                f"{self._why(request)}; shorten it, or set serving.too_long to reject", "traffic"
             )
         request.status = REJECTED
         self.num_open -= 1
+        self._num_upstream -= 1
+
+    def _why(self, request: Request) -> str:
+        """What a refused request asks for, and what there is."""
+        tokens = request.prompt_tokens + request.output_tokens
+        if tokens > self.most_positions:
+            return (
+                f"request {request.request_id} is {tokens} tokens long with its output, the model "
+                f"has positions for {self.most_positions}"
+            )
+        most = max(i.settled.kv_tokens for i in self._decode or self._prefill)
+        return (
+            f"request {request.request_id} needs KV for {request.most_tokens} tokens, an instance "
+            f"holds {most}"
+        )
 
     def _route(self, request: Request, able: Sequence[Instance]) -> Instance:
         turn = self._turns["prefill"]
@@ -113,6 +142,7 @@ class Cluster:
             decode.enqueue_first(request)
             return
         decode.load.drop(request)
+        self._num_upstream += 1
         self._route(request, self._able(request) or self._prefill).enqueue_first(request)
 
     def _launched(self, works: Sequence[Work], instance: Instance) -> None:
@@ -149,6 +179,9 @@ class Cluster:
             instance.queues.finish(request)
             instance.load.drop(request)
             self.num_open -= 1
+            if instance.role != "decode":
+                self._num_upstream -= 1
+                self._close_decode()
             return False
         if instance.role != "prefill":
             return True
@@ -213,5 +246,7 @@ class Cluster:
         destination.num_arriving -= 1
         request.decode_instance = destination.index
         destination.queues.running[request.request_id] = request
+        self._num_upstream -= 1
+        self._close_decode()
         destination.queues.cache.commit(request)
         destination.wake()

@@ -78,9 +78,3 @@ class Work:
     @property
     def decodes(self) -> bool:
         return self.new_tokens == 1 and self.samples and self.context_tokens > 0
-
-
-def work_of(request: Request, new_tokens: int) -> Work:
-    """The next `new_tokens` of a request."""
-    samples = new_tokens == request.remaining_tokens
-    return Work(request, new_tokens, request.computed_tokens, samples)

@@ -17,7 +17,7 @@ from npusim.serve_trace import (
     ServeRun,
 )
 from npusim.serving.backend import Backend, backend_of
-from npusim.serving.cluster import Cluster
+from npusim.serving.cluster import FOREVER, Cluster
 from npusim.serving.instance import Instance, Log, new_log
 from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.times import Timings
@@ -82,6 +82,7 @@ class Server:
         self.cluster = Cluster(
             self.env, instances, pick(ROUTERS, serving.routing, "serving.routing"),
             backend.moves(self.moves), serving.too_long == "reject", backend.plans_ahead,
+            setup.model.max_positions if setup.model else FOREVER,
         )  # fmt: skip
         for instance in instances:
             instance.on_swap = self.moves.add_swap

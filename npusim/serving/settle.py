@@ -241,8 +241,11 @@ def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, fraction: flo
         block_bytes = setup.hardware.cores()[found.cores[0].core].scratchpad.block_bytes
         tokens = max(1, int(8 * block_bytes / max(bits)))
         blocks = sram_tokens // tokens
+        _check_blocks(kv, blocks, tokens)
         return KvSize(kv.num_blocks or blocks, kv.num_blocks or blocks, tokens, memory_tokens)
     sram_blocks = sram_tokens // kv.block_tokens
+    most = (sram_tokens + int(found.memory_tokens() * fraction)) // kv.block_tokens
+    _check_blocks(kv, most, kv.block_tokens)
     num_blocks = kv.num_blocks or (sram_tokens + memory_tokens) // kv.block_tokens
     return KvSize(
         num_blocks,
@@ -250,6 +253,14 @@ def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, fraction: flo
         kv.block_tokens,
         swap_blocks=int(kv.swap_gib * GIB / (per_token * kv.block_tokens)),
     )
+
+
+def _check_blocks(kv: Kv, most: int, block_tokens: int) -> None:
+    if kv.num_blocks is not None and kv.num_blocks > most:
+        raise CapacityError(
+            f"serving.kv.num_blocks is {kv.num_blocks:,}, an instance has room for {most:,} blocks "
+            f"of {block_tokens} tokens; lower it, or raise tp or pp"
+        )
 
 
 def _check_room(index: int, size: KvSize) -> None:

@@ -26,8 +26,8 @@ class Limits(Spec):
     """Bounds of a batch, each for the schedulers that use it.
 
     `max_requests` in a batch and `max_tokens` (prompt and decode) in an iteration hold for all;
-    `chunk_tokens`: most prompt tokens of a request in an iteration (chunked_prefill: None = what
-    max_tokens leaves; budgeted_fusion: the chunk). Of budgeted_fusion: `budget` units an iteration,
+    `chunk_tokens`: most prompt tokens of a request in an iteration (chunked_prefill, slo: None =
+    what max_tokens leaves; budgeted_fusion: the chunk, None = 128). Of budgeted_fusion: `budget` units an iteration,
     a decode costs 1, a chunk `chunk_cost`. Of static: `batch_size` requests, waiting for at most
     `wait_ms`. With pipeline stages, a batch holds a stage's share of `max_requests`.
     """
@@ -39,6 +39,15 @@ class Limits(Spec):
     chunk_cost: Count = 4
     batch_size: Count = 8
     wait_ms: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def _chunk_fits(self) -> Self:
+        if self.chunk_tokens is not None and self.chunk_tokens > self.max_tokens:
+            raise at(
+                ("chunk_tokens",),
+                f"must be at most max_tokens {self.max_tokens}, not {self.chunk_tokens}",
+            )
+        return self
 
 
 class Kv(Spec):
@@ -67,6 +76,14 @@ class Kv(Spec):
     swap_gib: Positive = 64.0
     reserve: Literal["chunk", "prompt", "output"] = "prompt"
     watermark_fraction: Fraction = 0.01
+
+    @model_validator(mode="after")
+    def _layout_can(self) -> Self:
+        if self.layout == "sram_ring" and self.prefix_cache:
+            raise at(("prefix_cache",), "does not go with layout sram_ring, which shares nothing")
+        if self.layout == "sram_ring" and self.preemption == "swap":
+            raise at(("preemption",), "must be recompute with layout sram_ring, not 'swap'")
+        return self
 
 
 class Buckets(Spec):

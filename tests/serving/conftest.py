@@ -66,7 +66,7 @@ class Rig:
             seed=0, fidelity=None, engine="fast",
         )  # fmt: skip
         self.setup = SimpleNamespace(
-            scenario=scenario, model=SimpleNamespace(num_layers=layers),
+            scenario=scenario, model=SimpleNamespace(num_layers=layers, max_positions=1 << 30),
             hardware=SimpleNamespace(name="none", chips=None, kernels=None),
         )  # fmt: skip
         self.timed = instances
