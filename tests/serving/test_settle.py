@@ -270,7 +270,8 @@ def on_gpus(tmp_path):
     """Llama of two layers on GPUs."""
 
     def make(*overrides):
-        texts = ["model.num_hidden_layers=2", "parallel={tp: 1, pp: 1}", "dtype.kv=bf16"]
+        texts = ["model.num_hidden_layers=2", "parallel={tp: 1, pp: 1, partition: auto}",
+                 "dtype.kv=bf16"]  # fmt: skip
         found = scenario(tmp_path, "h100_sxm", "llama-3.1-8b", [*texts, *overrides])
         return settle(resolve(found))
 
