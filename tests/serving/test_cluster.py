@@ -223,9 +223,9 @@ def test_a_prefix_that_is_all_but_one_token_is_a_load_of_one(rig, instance_of, s
 
 
 def test_bytes_over_the_link_by_the_ranks_of_the_smaller_side(rig, pair, serving_help):
-    """Chips that have links: min(tp) of them work side by side, the last byte rounded up."""
+    """Ranks that are chips: min(tp) of them work side by side, the last byte rounded up."""
     bench = rig(pair({"tp": 4}, {"tp": 2}))
-    bench.setup.hardware.chips = object()
+    bench.setup.hardware.kernels = object()
     run = bench.serve(serving_help.deal((0, 7, 2)))
     assert moves(run) == [(0, 0, 1, 10 * US, 13_500_000, 7)]  # 35 bytes on each of two
 

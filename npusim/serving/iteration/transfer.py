@@ -24,8 +24,8 @@ class TransferTimes:
     `lower_kv_transfer` are simulated at a few lengths and interpolated; between chips the
     bytes of a rank cross its links.
 
-    Assumes between chips that the links are the slower part of the way, that the ranks of the
-    smaller side move equal parts side by side, and that links of other chips do not matter.
+    Assumes between chips that the links are the slower part of the way, that ranks which are
+    chips themselves, those of the smaller side, move equal parts side by side, and that links of other chips do not matter.
     """
 
     def __init__(self, setup: Setup, fidelity: Fidelity | None = None) -> None:
@@ -80,7 +80,8 @@ class TransferTimes:
 
     def _between_chips(self, source: Settled, destination: Settled, tokens: int) -> int:
         link, chips = self._setup.scenario.serving.kv_link, self._setup.hardware.chips
-        ranks = min(source.row.tp, destination.row.tp) if chips else 1
+        apart = self._setup.hardware.kernels is not None  # each rank is a chip
+        ranks = min(source.row.tp, destination.row.tp) if apart else 1
         num_bytes = ceil_div(tokens * source.row.kv_bytes_per_token, ranks)
         if link is not None:
             return ns_to_ps(1000 * link.latency_us) + transfer_ps(num_bytes, link.gb_s)
