@@ -25,7 +25,8 @@ class TransferTimes:
     bytes of a rank cross its links.
 
     Assumes between chips that the links are the slower part of the way, that ranks which are
-    chips themselves, those of the smaller side, move equal parts side by side, and that links of other chips do not matter.
+    chips themselves, those of the smaller side, move equal parts side by side, and that links of
+    other chips do not matter.
     """
 
     def __init__(self, setup: Setup, fidelity: Fidelity | None = None) -> None:
