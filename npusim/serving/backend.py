@@ -8,7 +8,7 @@ from npusim.program import Program
 from npusim.serving.instance import Execution, Instance
 from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.execution import TimedExecution
-from npusim.serving.iteration.times import Timings
+from npusim.serving.iteration.times import Facts, Timings
 from npusim.serving.kv.cache import KvCache
 from npusim.serving.moves import MoveLog, Moves, TimedMoves
 from npusim.serving.settle import Settled
@@ -24,6 +24,9 @@ class Backend(Protocol):
     def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution: ...
 
     def moves(self, log: MoveLog) -> Moves: ...
+
+    def facts(self) -> Facts:
+        """What is to be known of the iterations that it ran, for the result and in a note."""
 
 
 class TimedBackend:
@@ -53,6 +56,9 @@ class TimedBackend:
 
         layers = model.num_layers if model else 1
         return TimedMoves(self._env, log, duration, layers, serving.transfer == "layer")
+
+    def facts(self) -> Facts:
+        return self._timings.facts()
 
 
 class LiveBackend:
@@ -93,6 +99,9 @@ class LiveBackend:
             lambda source: self._machines.of(source.index, source.settled),
             self._timed.moves(log),
         )  # fmt: skip
+
+    def facts(self) -> Facts:
+        return self._machines.facts()
 
 
 def host_ps_of(setup: Setup) -> int:

@@ -20,7 +20,7 @@ from npusim.serving.backend import Backend, backend_of
 from npusim.serving.cluster import FOREVER, Cluster
 from npusim.serving.instance import Instance, Log, new_log
 from npusim.serving.interrupt import Interrupt
-from npusim.serving.iteration.times import Timings
+from npusim.serving.iteration.times import Facts, Timings
 from npusim.serving.kv.cache import KV_CACHES
 from npusim.serving.moves import MoveLog
 from npusim.serving.preemptions import PreemptionLog
@@ -76,7 +76,7 @@ class Server:
         self.preemptions = PreemptionLog()
         self.timings = timings or Timings(setup)
         self.progress = progress or (lambda *_: None)
-        backend = backend_of(self.env, setup, self.timings, self.interrupt)
+        self.backend = backend = backend_of(self.env, setup, self.timings, self.interrupt)
         instances = [self._instance(i, one, backend) for i, one in enumerate(settled)]
         serving = setup.scenario.serving
         self.cluster = Cluster(
@@ -134,6 +134,7 @@ class Server:
 
     def collect(self, partial: str, cpu_s: dict[str, float]) -> ServeRun:
         """What became of all requests so far."""
+        facts = self.backend.facts()
         tokens = array("q")
         start = [0]
         for request in self.requests:
@@ -147,8 +148,8 @@ class Server:
             transfers=_by_start(self.moves.columns, TRANSFER_COLUMNS),
             instances=[one.row for one in self.settled],
             iteration_kind=self.timings.kind,
-            iteration_facts=self.timings.facts(),
-            notes=notes(self.settled),
+            iteration_facts=facts,
+            notes=[*notes(self.settled), *_sentence(self.timings.kind, facts)],
             partial=partial,
             cpu_s=cpu_s,
             preemptions=_by_start(self.preemptions.columns, PREEMPTION_COLUMNS),
@@ -168,6 +169,16 @@ def request_columns(requests: Sequence[Request]) -> dict[str, np.ndarray]:
     ]  # fmt: skip
     table = np.array(rows, np.int64).reshape(-1, len(REQUEST_COLUMNS))
     return {name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)}
+
+
+def _sentence(kind: str, facts: Facts) -> list[str]:
+    """The facts in words: counts as they are, fractions in per cent."""
+    words = [
+        f"{name.removesuffix('_fraction').replace('_', ' ')} "
+        + (f"{value:.0%}" if isinstance(value, float) else f"{value}")
+        for name, value in facts.items()
+    ]
+    return [f"iteration {kind}: {', '.join(words)}"] if words else []
 
 
 def _by_start(log: Log, names: dict[str, str]) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import TypeGuard
 
 from npusim.errors import SpecError, nearest
 from npusim.spec.files import data_root
@@ -113,7 +114,7 @@ def _overrides(meta: Node) -> dict[str, Node]:
     return found.value if _holds(found, dict) else {}
 
 
-def _holds(node: Node | None, kind: type) -> bool:
+def _holds(node: Node | None, kind: type) -> TypeGuard[Node]:
     return node is not None and isinstance(node.value, kind)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import simpy
@@ -56,6 +57,21 @@ class Machines:
                 engine=scenario.engine, fidelity=scenario.fidelity,
             )  # fmt: skip
         return self._sessions[chip]
+
+    def facts(self) -> dict[str, object]:
+        """How busy the chips were from the start to now: memory channels and links of the NoC, on
+        average and the busiest."""
+        now_ps = int(self._env.now)
+        totals = [session.totals() for session in self._sessions.values()]
+        if not now_ps or not totals:
+            return {}
+        facts: dict[str, object] = {}
+        for name in ("channels", "links"):
+            busy = np.concatenate([getattr(one, name)["busy_ps"] for one in totals]) / now_ps
+            if len(busy):
+                facts[f"{name}_busy_mean_fraction"] = round(float(busy.mean()), 6)
+                facts[f"{name}_busy_most_fraction"] = round(float(busy.max()), 6)
+        return facts
 
     def engines(self, index: int) -> MoveEngines:
         """DMA engines of what instance `index` moves."""
@@ -147,12 +163,16 @@ class LiveExecution:
         events = self._session.submit(program, group)
         stages = events[:2]
         for own, event in zip(leave, events[2:], strict=True):
-            event.callbacks.append(lambda _, own=own: own.succeed())
+            event.callbacks.append(partial(_happen, own))
         yield stages[0]
         free.succeed()
         if len(stages) > 1:
             yield stages[1]
         done.succeed()
+
+
+def _happen(event: simpy.Event, _: simpy.Event) -> None:
+    event.succeed()
 
 
 class LiveMoves:

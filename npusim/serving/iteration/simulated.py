@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from math import inf
+from math import inf, log2
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from npusim.simulate import simulate_batch
 from npusim.spec.scenario import Fidelity
 from npusim.trace import Iteration
 
+ROOM_STEPS = 32  # in which a doubling of the room for KV is counted
 LEVELS = 4  # in which the share of KV in the scratchpads is counted
 
 
@@ -60,7 +61,8 @@ def stage_times(iteration: Iteration, settled: Settled) -> Times:
 
 def shape_of(settled: Settled) -> tuple:
     """Equal for instances whose iterations take the same time. Assumes that it does not matter
-    where on the chip an instance lies."""
+    where on the chip an instance lies, nor 2 % of its room for KV, as in a memory that several
+    share."""
     hardware = settled.setup.hardware
     group = hardware.group_of_core()
     kinds = tuple(sorted(group[core] for core in settled.row.cores))
@@ -68,5 +70,5 @@ def shape_of(settled: Settled) -> tuple:
     share = settled.share
     return (
         kinds, scenario.parallel, scenario.placement, settled.limits,
-        share.buffers_bytes, share.kv_room_bytes, settled.kv_tokens,
+        share.buffers_bytes, share.kv_room_bytes, round(ROOM_STEPS * log2(settled.kv_tokens)),
     )  # fmt: skip
