@@ -10,7 +10,10 @@ import typer
 
 from npusim.errors import NpusimError, SpecError, nearest, pick
 
-SCENARIO_KEYS = {"workload", "hw", "model", "parallel", "placement", "engine", "fidelity"}
+SCENARIO_KEYS = {"workload", "hw", "model", "parallel", "placement", "engine", "fidelity"} | {
+    "traffic",
+    "serving",
+}
 
 
 def check(
@@ -73,9 +76,13 @@ def _check_scenario(name: str) -> str:
     text = f"ok, scenario of kind {setup.scenario.workload.kind} on {setup.hardware.name}"
     if setup.scenario.traffic is None:
         return text
+    from npusim.serving.serve import Server
+    from npusim.serving.settle import settle
     from npusim.serving.traffic import requests_of
 
-    return f"{text}, {len(requests_of(setup.scenario.traffic, setup.scenario.seed))} requests"
+    requests, settled = requests_of(setup.scenario.traffic, setup.scenario.seed), settle(setup)
+    Server(setup, settled, requests)  # finds its scheduler, routing and table
+    return f"{text}, {len(requests)} requests to {len(settled)} instances"
 
 
 def list_names(
