@@ -1,0 +1,119 @@
+"""Memos of instances on a literal chip: corners are simulations, stages add up, all of KV fits."""
+
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from npusim.graph.batch import Slice, decode
+from npusim.serving.iteration.simulated import LEVELS, memo_of, shape_of, stage_times
+from npusim.serving.request import Request, Work
+from npusim.serving.settle import settle
+from npusim.simulate import simulate_batch
+from npusim.spec.load import load_scenario, resolve
+
+CHIP = """\
+name: tiny
+mesh: {rows: 2, columns: 4}
+core_groups:
+  - name: main
+    core:
+      clock_mhz: 1000
+      arrays: {rows: 16, columns: 16}
+      vector: {lanes: 16}
+      sfu: {lanes: 4}
+      scratchpad: {capacity_mib: 4}
+memories:
+  - {name: hbm, ATTACH, capacity_gib: 0.015625, channels: 2,
+     timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
+noc: {clock_mhz: 1000, link_bytes_per_cycle: 32}
+"""
+SCENARIO = """\
+hw: chip.yaml
+model: qwen3-4b
+parallel: {tp: 2, pp: 1, partition: megatron}
+traffic: {kind: burst, requests: 1, prompt: &few {kind: fixed, tokens: 9}, output: *few}
+serving:
+  buckets: {reuse: false}
+  limits: {max_requests: 4, max_tokens: 64}
+"""
+TINY = {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 512, "vocab_size": 2048,
+        "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32}  # fmt: skip
+SHARED = "attach: edge, ports: [{at: [0, 0]}, {at: [1, 3]}]"
+
+
+@pytest.fixture
+def settled(tmp_path):
+    def make(*overrides, attach="attach: core"):
+        (tmp_path / "chip.yaml").write_text(CHIP.replace("ATTACH", attach))
+        (tmp_path / "scenario.yaml").write_text(SCENARIO)
+        sizes = [f"model.{key}={value}" for key, value in TINY.items()]
+        return settle(resolve(load_scenario(tmp_path / "scenario.yaml", [*sizes, *overrides])))
+
+    return make
+
+
+def works_of(batch):
+    return [
+        Work(Request(0, 0, 1, 9), piece.new_tokens, piece.context_tokens, piece.samples)
+        for piece in batch
+    ]
+
+
+@pytest.mark.parametrize(
+    "batch", [decode(1, 64), decode(4, 256), (Slice(64, 32),), (Slice(16, 56),)]
+)
+def test_a_corner_is_a_simulation_alone_on_the_chip(settled, batch):
+    (one,) = settled()
+    iteration = simulate_batch(one.setup, batch, one.share)
+    found = memo_of(one).stage_ps(works_of(batch), LEVELS)
+    assert found == (iteration.makespan_ps,)
+
+
+@pytest.mark.parametrize("level", range(LEVELS + 1))
+def test_all_that_the_memory_holds_can_be_simulated(settled, level):
+    """Scratchpads hold an eighth of the KV, the memory no more than the rest."""
+    (one,) = settled("serving.kv.sram_fraction=0.5", "serving.kv.memory_fraction=1.0")
+    assert one.size.sram_blocks > 0.1 * one.size.num_blocks
+    memo = memo_of(one)
+    one_long = memo.stage_ps(works_of(decode(1, one.kv_tokens - 1)), level)
+    four = memo.stage_ps(works_of(decode(4, one.kv_tokens // 4 - 1)), level)
+    assert min(one_long + four) > 0
+
+
+def test_kv_in_scratchpads_is_no_slower(settled):
+    (one,) = settled("serving.kv.sram_fraction=0.5")
+    memo = memo_of(one)
+    times = [memo.stage_ps(works_of(decode(2, 1000)), level)[0] for level in range(LEVELS + 1)]
+    assert times[-1] < times[0]
+    assert all(b <= 1.02 * a for a, b in pairwise(times))
+
+
+@pytest.mark.parametrize("pp", [1, 2, 4])
+def test_stages_add_up_to_an_iteration(settled, pp):
+    (one,) = settled(f"parallel={{tp: 1, pp: {pp}, partition: megatron}}")
+    iteration = simulate_batch(one.setup, decode(2, 64), one.share)
+    times = stage_times(iteration, one)
+    assert len(times) == pp and min(times) > 0
+    assert sum(times) == pytest.approx(iteration.makespan_ps)
+
+
+def test_stages_by_hand():
+    """Last tasks of the stages end at 40, 60 and 100 of a shortened trace; 200 in all."""
+    program = SimpleNamespace(core=np.array([0, 1, 2, 0, 3]))
+    trace = SimpleNamespace(program=program, end_ps=np.array([30, 60, 100, 40, 90]))
+    footprint = SimpleNamespace(groups=((0,), (1,), (2, 3)))
+    settled = SimpleNamespace(row=SimpleNamespace(pp=3), footprint=footprint)
+    iteration = SimpleNamespace(makespan_ps=200, trace=trace)
+    assert stage_times(iteration, settled) == (80, 40, 80)
+
+
+def test_equal_instances_share_what_is_simulated(settled):
+    """Also where a shared memory gives one a block more than another."""
+    alike = settled("serving.instances=[{count: 4}]", attach=SHARED)
+    size = replace(alike[0].size, num_blocks=alike[0].size.num_blocks + 1)
+    assert len({shape_of(one) for one in (*alike, replace(alike[0], size=size))}) == 1
+    apart = settled("serving.instances=[{}, {limits: {max_tokens: 32}}, {parallel: {tp: 1}}]")
+    assert len({shape_of(one) for one in apart}) == 3
