@@ -81,10 +81,14 @@ class Cluster:
         """No request will come to decode instances when none is on its way to them, unless they
         drop one themselves, which then comes back."""
         if self._all_arrived and not self._num_upstream:
-            for instance in self._decode:
-                if not instance.queues.closed:
-                    instance.queues.closed = True
-                    instance.wake()
+            self._expect_no_more()
+
+    def _expect_no_more(self) -> None:
+        """Decode instances begin with what they have, once all that is under way has arrived."""
+        for instance in self._decode:
+            if not instance.queues.closed and not instance.num_arriving:
+                instance.queues.closed = True
+                instance.wake()
 
     def _arrive(self, request: Request) -> None:
         """Routes a request among the instances that can ever hold it."""
@@ -196,11 +200,13 @@ class Cluster:
         return False
 
     def _freed(self, instance: Instance) -> None:
-        """An iteration is over: KV that waits for room may move."""
+        """An iteration is over: KV that waits for room may move. While it finds none, decode
+        instances have no more to wait for."""
         while self._ready:
             request, source, start = self._ready[0]
             destination = self._destination(request)
             if destination is None:
+                self._expect_no_more()
                 return
             self._ready.popleft()
             self._move(request, source, destination, start)
@@ -247,6 +253,7 @@ class Cluster:
         request.decode_instance = destination.index
         destination.queues.running[request.request_id] = request
         self._num_upstream -= 1
+        destination.queues.closed = bool(self._ready) and not destination.num_arriving
         self._close_decode()
         destination.queues.cache.commit(request)
         destination.wake()

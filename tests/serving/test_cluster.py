@@ -80,6 +80,17 @@ def test_a_decode_instance_takes_max_requests(rig, pair, serving_help):
     assert [row[3] for row in moves(run)] == [10 * US, 17 * US]
 
 
+@pytest.mark.parametrize("room", [{"blocks": 30}, {"limits": {"batch_size": 8, "max_requests": 3}}])
+def test_a_static_batch_on_a_decode_instance_is_what_there_is_room_for(
+    rig, pair, serving_help, room
+):
+    """A batch of 8 is asked for, three have room: they decode together, then the next three."""
+    decode = {"scheduler": "static", "limits": {"batch_size": 8}, **room}
+    run = rig(pair(decode=decode)).serve(serving_help.deal(*((i, 8, 3) for i in range(9))))
+    ends = run.requests["finish_ps"].reshape(3, 3)
+    assert (ends == ends[:, :1]).all() and (np.diff(ends[:, 0]) > 0).all()
+
+
 def test_one_token_never_moves(rig, pair, serving_help):
     run = rig(pair()).serve(serving_help.deal((0, 4, 1)))
     assert moves(run) == [] and serving_help.per_token(run) == [[10 * US]]
