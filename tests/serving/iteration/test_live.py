@@ -1,0 +1,117 @@
+"""Live iterations: both engines give the same run to the ps, instances that share nothing do not
+wait for one another, those that share links or memory do; pipeline stages overlap."""
+
+import numpy as np
+import pytest
+
+from npusim.serve_trace import DONE
+from npusim.serving.iteration.live import Machines
+from npusim.serving.serve import serve
+from npusim.spec.load import load_scenario, resolve
+
+CHIP = """\
+name: tiny
+mesh: {rows: 2, columns: 4}
+core_groups:
+  - name: main
+    core:
+      clock_mhz: 1000
+      arrays: {rows: 16, columns: 16}
+      vector: {lanes: 16}
+      sfu: {lanes: 4}
+      scratchpad: {capacity_mib: 1}
+memories:
+  - {name: hbm, ATTACH, capacity_gib: 0.25, channels: 2,
+     timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
+noc: {clock_mhz: 1000, link_bytes_per_cycle: 16}
+"""
+SHARED = "attach: group, cores_per_instance: 8"
+SCENARIO = """\
+hw: HW
+model: qwen3-4b
+parallel: {tp: 2, pp: 1, partition: megatron}
+traffic: {kind: burst, requests: 4, prompt: {kind: uniform, min: 20, max: 60},
+          output: {kind: fixed, tokens: 4}}
+serving:
+  iteration: live
+  limits: {max_requests: 4, max_tokens: 64}
+  kv: {sram_fraction: 0.0}
+"""
+TINY = {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 512, "vocab_size": 2048,
+        "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32}  # fmt: skip
+SPLIT = "serving.instances=[{role: prefill}, {role: decode, parallel: {tp: 4}}]"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(*overrides, attach=…): serves on the tiny chip."""
+
+    def make(*overrides, attach="attach: core"):
+        chip, path = tmp_path / "chip.yaml", tmp_path / "scenario.yaml"
+        chip.write_text(CHIP.replace("ATTACH", attach))
+        path.write_text(SCENARIO.replace("HW", str(chip)))
+        sizes = [f"model.{key}={value}" for key, value in TINY.items()]
+        return serve(resolve(load_scenario(path, [*sizes, *overrides])))
+
+    return make
+
+
+def times_of(run):
+    """Everything that has a time."""
+    return [run.token_ps, *run.iterations.values(), *run.transfers.values()]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("parallel.pp=2",),
+        (SPLIT,),
+        (SPLIT, "serving.transfer=layer"),
+        ("serving.instances=[{count: 2}]", "hw.noc.protocol=handshake"),
+    ],
+    ids=["stages", "whole", "layer", "handshake"],
+)
+def test_both_engines_give_the_same_run(run, overrides):
+    fast, plain = run(*overrides), run(*overrides, "engine=simpy")
+    assert (fast.requests["status"] == DONE).all()
+    for ours, theirs in zip(times_of(fast), times_of(plain), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_instances_with_cores_and_memories_of_their_own_do_not_wait(run):
+    """Two side by side on private memories: each as if the other had nothing to do."""
+    both = run("serving.instances=[{count: 2}]", "traffic.requests=2")
+    alone = run("serving.instances=[{count: 2}]", "traffic.requests=1")
+    own = slice(*both.token_start[:2])
+    np.testing.assert_array_equal(both.token_ps[own], alone.token_ps)
+
+
+def test_instances_that_share_a_memory_slow_each_other(run):
+    two = ("serving.instances=[{count: 2}]",)
+    alone = run(*two, "traffic.requests=1", attach=SHARED)
+    both = run(*two, "traffic.requests=2", attach=SHARED)
+    assert both.token_ps[both.token_start[1] - 1] > 1.2 * alone.token_ps[-1]
+
+
+def test_as_many_batches_as_stages_are_under_way(run):
+    """The first stage takes the second request's prompt while the second one has the first's."""
+    found = run("parallel.pp=2", "serving.limits.max_tokens=30", "traffic.requests=2",
+                "traffic.prompt={kind: fixed, tokens: 30}").iterations  # fmt: skip
+    assert found["start_ps"][1] == found["free_ps"][0] < found["end_ps"][0]
+    overlap = [np.sum((found["start_ps"] <= t) & (t < found["end_ps"])) for t in found["start_ps"]]
+    assert max(overlap) == 2
+
+
+def test_the_host_delays_an_iteration_by_its_time(run):
+    plain, hosted = run(), run("serving.host_us=5")
+    first = slice(0, 1)
+    assert hosted.iterations["end_ps"][first] == plain.iterations["end_ps"][first] + 5_000_000
+
+
+def test_a_chip_has_one_machine(run, monkeypatch):
+    made = []
+    of = Machines.of
+    monkeypatch.setattr(Machines, "of", lambda *a: made.append(of(*a)) or made[-1])
+    run("serving.instances=[{count: 2}, {chip: 1}]", "traffic.requests=1")
+    assert len({id(session) for session in made[:2]}) == 1
+    assert len({id(session) for session in made}) == 2
