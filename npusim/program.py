@@ -163,20 +163,27 @@ class ProgramBuilder:
         """Rows `first` … `last - 1` as `extend()` takes them: columns, dep_start, deps."""
         self._flush()
         columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
-        counts, deps = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
-        start = 0
-        for chunk, (dep_counts, chunk_deps) in zip(self._chunks, self._dep_chunks, strict=True):
+        counts: list[np.ndarray] = []
+        deps: list[np.ndarray] = []
+        start, index = self._num_chunked, len(self._chunks)
+        while start > first:  # from the end: what is asked for was written last
+            index -= 1
+            dep_counts, chunk_deps = self._dep_chunks[index]
+            start -= len(dep_counts)
             a, b = max(first - start, 0), min(last - start, len(dep_counts))
-            start += len(dep_counts)
             if a >= b:
                 continue
-            for name, column in chunk.items():
-                columns[name].append(column[a:b])
+            for name, column in self._chunks[index].items():
+                columns[name].insert(0, column[a:b])
             edges = np.concatenate([[0], np.cumsum(dep_counts)])
-            counts.append(dep_counts[a:b])
-            deps.append(chunk_deps[edges[a] : edges[b]])
-        whole = {name: np.concatenate(pieces) for name, pieces in columns.items() if pieces}
-        return whole, np.cumsum(np.concatenate(counts)), np.concatenate(deps)
+            counts.insert(0, dep_counts[a:b])
+            deps.insert(0, chunk_deps[edges[a] : edges[b]])
+        whole = {
+            name: np.concatenate(pieces) if pieces else np.empty(0, COLUMNS[name])
+            for name, pieces in columns.items()
+        }
+        ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
+        return whole, ends, np.concatenate([np.empty(0, np.int32), *deps])
 
     def _flush(self) -> None:
         if not self._dep_counts:

@@ -51,6 +51,16 @@ class StageWork:
         return live_elements(self.parts_of_stage())
 
     @cached_property
+    def alike(self) -> list[int]:
+        """For every rank the first one that holds and makes as much."""
+        columns = [part.weights for part in self.parts_of_stage() if part.weights]
+        columns += [tuple(column.tolist()) for column in self.live]
+        for heads in dict.fromkeys(h for h in self._heads.values() if h is not None):
+            columns += [heads.kv, tuple(parts for _, parts in heads.context)]
+        first: dict[tuple[int, ...], int] = {}
+        return [first.setdefault(row, rank) for rank, row in enumerate(zip(*columns, strict=True))]
+
+    @cached_property
     def layers(self) -> list[int]:
         return sorted({op.layer for op in self.ops if op.layer >= 0})
 

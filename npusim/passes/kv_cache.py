@@ -5,7 +5,7 @@ rows it attends to.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from itertools import accumulate
 
 from npusim.graph.ir import Op
@@ -25,7 +25,7 @@ class CacheShape:
     starts: tuple[int, ...]
     latent: bool
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return sum(attended for _, attended, _ in self.slices)
 
@@ -44,7 +44,6 @@ def cache_shape(ops: list[Op], starts: tuple[int, ...] = ()) -> CacheShape | Non
     return CacheShape(elements, qk.slices, starts or tuple(rows), latent)
 
 
-@lru_cache(maxsize=4096)
 def rank_bytes(shape: CacheShape, heads: Heads, rank: int, elements: int, kv_bits: int) -> int:
     """Bytes that `elements` of whole cache rows take on a rank: its KV heads, its context part."""
     _, parts = heads.context[rank]

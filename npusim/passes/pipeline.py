@@ -15,7 +15,7 @@ from npusim.passes.fit import fit_hint
 from npusim.passes.kv_cache import CacheShape, cache_shape
 from npusim.passes.notes import notes_of
 from npusim.passes.partition import Part, Scheme
-from npusim.passes.plan import MemoryMap, MemoryPlan, Region, plan_memory
+from npusim.passes.plan import CoreDemand, MemoryMap, MemoryPlan, Region, plan_memory
 from npusim.passes.planned import Mapped, Planned
 from npusim.passes.share import WHOLE, Share
 from npusim.passes.split import micro_batches, replicas
@@ -185,12 +185,17 @@ def _plan(
     demands, bounds, pinned, specs = {}, {}, {}, hardware.cores()
     for replica, whole, stages in zip(mapped.works, mapped.whole, mapped.groups, strict=True):
         for works, work, cores in zip(replica, whole, stages, strict=True):
+            known: dict[tuple, tuple[Limits, CoreDemand]] = {}
+            alike = list(zip(*(w.alike for w in (*works, work)), strict=True))
             for rank, core in enumerate(cores):
                 cost = mapped.costs[core]
                 capacity = _room_bytes(specs[core].scratchpad, share)
                 own = streams._replace(any_context=streams.any_context and core in reach)
-                bounds[core] = limits(works, rank, cost, capacity, own, share.buffers_bytes)
-                demand = core_demand(work, rank, cost, bounds[core], core in reach)
+                key = (alike[rank], cost, capacity, own, core in reach)
+                if key not in known:
+                    limit = limits(works, rank, cost, capacity, own, share.buffers_bytes)
+                    known[key] = limit, core_demand(work, rank, cost, limit, core in reach)
+                bounds[core], demand = known[key]
                 demands[core] = demand if with_kv else replace(demand, kv_layers=())
                 pinned[core] = work.pinned_bytes(rank, cost) if core in reach else []
     placed = plan_memory(hardware, demands, share)

@@ -1,6 +1,7 @@
 """Attention heads and a number of ranks → Heads: which rank has which heads and which context."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Heads:
         return copies / self.num_kv_heads
 
 
+@lru_cache(maxsize=64)
 def spread_heads(num_heads: int, num_kv_heads: int, ranks: int) -> Heads:
     """Query heads in contiguous runs that differ by at most one; a rank holds every KV head that
     one of its query heads reads. With more ranks than heads each head gets a run of ranks, which

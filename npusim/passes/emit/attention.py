@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from npusim.graph.ir import Op
 from npusim.passes.cut.heads import Heads
+from npusim.passes.emit.alike import by_rank
 from npusim.passes.emit.attention_blocks import Block, block_costs, rank_blocks
 from npusim.passes.emit.core_state import CoreState
 from npusim.passes.emit.kv import load_rows, store_new_rows
@@ -31,18 +32,27 @@ def emit_attention(emission: Emission, part: Part, after: Ranks) -> Ranks:
     rows = (emission.op_row(qk), emission.op_row(softmax), emission.op_row(av))
     heads, shape = part.heads, emission.caches[layer]
     assert heads is not None
-    done: Ranks = []
-    for rank, core in enumerate(emission.cores):
+
+    def same(rank: int) -> tuple:
+        spilled = emission.input_spilled(qk, rank), emission.spilled[av.name][rank]
+        return heads.query[rank], heads.kv[rank], heads.context[rank][1], spilled
+
+    def emit(rank: int) -> list[int]:
+        core = emission.cores[rank]
         blocks = rank_blocks(qk, av, heads, shape, rank, core.cost.kv_bits, core.kv.limit_bytes)
         work = _Work(emission, core, qk, softmax, av, heads, rank, rows)
-        done.append(_emit_blocks(work, blocks, after[rank]))
-        if shape is not None:
-            _store_later(emission, part, rank, rows[0], after[rank])
-    return done
+        return _emit_blocks(work, blocks, after[rank])
 
+    def store(rank: int) -> list[int]:
+        store_new_rows(emission, part, rank, rows[0], after[rank])
+        return []
 
-def _store_later(emission: Emission, part: Part, rank: int, row: int, after: list[int]) -> None:
-    emission.late.append(lambda: store_new_rows(emission, part, rank, row, after))
+    def store_all() -> None:
+        by_rank(emission, layer, after, same, store)
+
+    if shape is not None:
+        emission.late.append(store_all)
+    return by_rank(emission, layer, after, same, emit)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from npusim.passes.plan import CorePlan
 from npusim.passes.tile import Buffers, CoreCost
@@ -39,8 +40,7 @@ class Window:
         self.held = deque((size, [t + num_tasks for t in tasks]) for size, tasks in self.held)
 
 
-@dataclass(frozen=True)
-class Touch:
+class Touch(NamedTuple):
     """A load or store of weights or KV: its task, its core, the tensor's name ("" for the KV cache)
     and the layer."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from npusim.passes.emit.alike import by_rank
 from npusim.passes.emit.core_state import CoreState
 from npusim.passes.emit.kv import load_context
 from npusim.passes.emit.tasks import Emission, Ranks
@@ -28,9 +29,13 @@ def emit_matmul(emission: Emission, part: Part, after: Ranks) -> Ranks:
     if part.ring:
         return _emit_ring(emission, part, after)
     op, row = part.op, emission.op_row(part.op)
-    done: Ranks = []
-    for rank, core in enumerate(emission.cores):
-        m, k, n = part.shapes[rank]
+
+    def same(rank: int) -> tuple:
+        held = (part.heads.kv[rank], part.heads.context[rank][1]) if part.heads else None
+        return part.shapes[rank], part.weights[rank], _streams(emission, part, rank), held
+
+    def emit(rank: int) -> list[int]:
+        core, (m, k, n) = emission.cores[rank], part.shapes[rank]
         tiles = tile_gemm(
             m, k, n, core.cost, core.buffers, _streams(emission, part, rank),
             part.weights[rank] - k * n,
@@ -38,10 +43,12 @@ def emit_matmul(emission: Emission, part: Part, after: Ranks) -> Ranks:
         context: list[int] = []
         if op.kv_read_elements:  # MLA expanded: the latents of the context come from the cache
             context = load_context(emission, part, rank, row)
-        done.append(emission.run_tiles(core, tiles, row, after[rank] + context, op.name))
+        done = emission.run_tiles(core, tiles, row, after[rank] + context, op.name)
         for _ in context:
-            core.kv.free_after(done[-1])
-    return done
+            core.kv.free_after(done)
+        return done
+
+    return by_rank(emission, op.layer, after, same, emit)
 
 
 def _streams(emission: Emission, part: Part, rank: int) -> Streams:
@@ -214,11 +221,16 @@ def emit_experts(emission: Emission, part: Part, after: Ranks) -> Ranks:
     """GEMMs of the rank's experts that have tokens; several experts share a task when there are
     many. Assumes that experts without tokens are not loaded."""
     op, row = part.op, emission.op_row(part.op)
-    done: Ranks = []
-    for rank, core in enumerate(emission.cores):
+
+    def same(rank: int) -> tuple:
+        return part.shapes[rank], part.experts[rank], op.name in emission.cores[rank].plan.weights
+
+    def emit(rank: int) -> list[int]:
+        core = emission.cores[rank]
         tiles = _expert_tiles(part, rank, core, op.name in core.plan.weights)
-        done.append(emission.run_tiles(core, tiles, row, after[rank], op.name))
-    return done
+        return emission.run_tiles(core, tiles, row, after[rank], op.name)
+
+    return by_rank(emission, op.layer, after, same, emit)
 
 
 def _expert_tiles(part: Part, rank: int, core: CoreState, streams: bool) -> list[Tile]:

@@ -1,5 +1,6 @@
 """Mapped and planned work → the Program: stage by stage, equal layers once, hand-overs between."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,8 +131,7 @@ def _emit_stage(builder: ProgramBuilder, stages: list[Stage]) -> None:
         for op in stage.before:
             stage.emission.emit(op, EMITTERS)
     layers = sorted(stages[0].by_layer)
-    signatures = [_signature(stages, layer) for layer in layers]
-    for run in find_runs(signatures):
+    for run in find_runs(_signatures(stages, layers)):
         _emit_run(builder, stages, layers, run)
     for stage in stages:
         for op in stage.behind:
@@ -139,31 +139,65 @@ def _emit_stage(builder: ProgramBuilder, stages: list[Stage]) -> None:
         stage.emission.end_layer()
 
 
-def _signature(stages: list[Stage], layer: int) -> tuple:
-    """Equal for layers that have the same ops, and the same things in the scratchpads."""
-    found = []
-    for stage in stages:
-        prefix = f"layer{layer}."
-        for op in stage.by_layer[layer]:
-            where = tuple(
-                (op.name in core.plan.weights, core.kv_resident_bytes[layer])
-                for core in stage.emission.cores
-            )
-            found.append((replace(op, name=op.name.removeprefix(prefix), layer=0), where))
-    return tuple(found)
+def _signatures(stages: list[Stage], layers: list[int]) -> list[tuple]:
+    """By layer; equal for those with the same ops, and the same things in the scratchpads."""
+    # cores that hold the same add nothing to what tells layers apart
+    held = [
+        {
+            (frozenset(core.plan.weights), tuple(core.kv_resident_bytes.items())): core
+            for core in stage.emission.cores
+        }.values()
+        for stage in stages
+    ]
+    return [
+        tuple(
+            _signature(op, layer, cores)
+            for stage, cores in zip(stages, held, strict=True)
+            for op in stage.by_layer[layer]
+        )
+        for layer in layers
+    ]
+
+
+def _signature(op: Op, layer: int, cores: Iterable[CoreState]) -> tuple:
+    what = {**vars(op), "name": op.name.removeprefix(f"layer{layer}."), "layer": 0}
+    where = [(op.name in core.plan.weights, core.kv_resident_bytes[layer]) for core in cores]
+    return tuple(what.values()), tuple(where)
 
 
 def _emit_run(builder: ProgramBuilder, stages: list[Stage], layers: list[int], run: Run) -> None:
-    """The first two patterns as they come; the second is then repeated. When it waits for
-    something further back than the pattern before it, all are emitted."""
+    """Patterns as they come until one can be repeated for all that follow: it waits for nothing
+    further back than the pattern before it, or leaves everything behind as that one did.
+
+    What emission writes depends on the ops and on what it knows: the tasks that ops wait for and
+    what the buffers hold. Task numbers are only handed on, never looked at. So when all that is
+    known after a pattern is what was known before it, n rows later, the next pattern has the same
+    rows n later, however far back they wait, and leaves the same behind, and so on."""
     own = layers[run.start : run.start + run.period * run.count]
     patterns = [own[i : i + run.period] for i in range(0, len(own), run.period)]
-    template = None
+    template: Template | None = None
+    before: list = []
+    known: list = []
     for index, pattern in enumerate(patterns):
-        if template and can_repeat(builder, template):
+        if template and (can_repeat(builder, template) or known == before):
             _repeat(builder, stages, template, patterns[index:], patterns[index - 1])
             return
         template = _emit_pattern(builder, stages, pattern, index)
+        before, known = known, _known(stages, pattern, len(builder))
+
+
+def _known(stages: list[Stage], pattern: list[int], end: int) -> list:
+    """What emission goes on with after a pattern, its tasks counted from row `end`."""
+    found: list = []
+    for stage in stages:
+        names = (op.name for layer in pattern for op in stage.by_layer[layer])
+        ranks = [tasks for name in names for tasks in stage.emission.done[name]]
+        for core in stage.emission.cores:
+            for window in (core.weights, core.kv):
+                found.append([size for size, _ in window.held])
+                ranks += [tasks for _, tasks in window.held]
+        found.append([[task - end for task in tasks] for tasks in ranks])
+    return found
 
 
 def _emit_pattern(
@@ -200,15 +234,17 @@ def _repeat(
             op, name=op.name.replace(f"layer{op.layer}.", f"layer{layer}.", 1), layer=layer
         )
 
+    pairs = [(touch.core, touch.tensor, touch.layer) for touch in touches]
+    tensors = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
+    which = np.array([tensors[pair] for pair in pairs], np.int64)
+
     def steps(repetition: int) -> np.ndarray:
-        return np.array(
-            [
-                _address(states[t.core], t.tensor, t.layer, moved(t.layer, repetition))
-                - _address(states[t.core], t.tensor, t.layer, t.layer)
-                for t in touches
-            ],
-            np.int64,
-        )
+        moves = [
+            _address(states[core], tensor, layer, moved(layer, repetition))
+            - _address(states[core], tensor, layer, layer)
+            for core, tensor, layer in tensors
+        ]
+        return np.array(moves, np.int64)[which]
 
     touched = np.array([t.task for t in touches], np.int64)
     repeat_rows(builder, template, len(patterns), rename, touched, steps)

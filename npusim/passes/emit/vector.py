@@ -1,5 +1,6 @@
 """Parts of vector work and gathers from a table → tasks on the vector unit and DMA engines."""
 
+from npusim.passes.emit.alike import by_rank
 from npusim.passes.emit.core_state import CoreState
 from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.passes.partition import Part, shards
@@ -13,12 +14,17 @@ MAX_PIECES = 16
 def emit_vector(emission: Emission, part: Part, after: Ranks) -> Ranks:
     """A rank's share of the op on its vector unit, in pieces where operands stream from memory."""
     op, row = part.op, emission.op_row(part.op)
-    done: Ranks = []
-    for rank, core in enumerate(emission.cores):
+
+    def same(rank: int) -> tuple:
+        spilled = emission.input_spilled(op, rank), emission.spilled[op.name][rank]
+        return part.share[rank], spilled
+
+    def emit(rank: int) -> list[int]:
+        core = emission.cores[rank]
         tiles = _tiles(emission, part, rank, core)
-        done.append(emission.run_tiles(core, tiles, row, after[rank], first_unit=VECTOR_UNIT))
-    assert len(done) == len(emission.cores), op.name
-    return done
+        return emission.run_tiles(core, tiles, row, after[rank], first_unit=VECTOR_UNIT)
+
+    return by_rank(emission, op.layer, after, same, emit)
 
 
 def _tiles(emission: Emission, part: Part, rank: int, core: CoreState) -> list[Tile]:
