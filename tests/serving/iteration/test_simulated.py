@@ -9,6 +9,7 @@ import pytest
 
 from npusim.graph.batch import Slice, decode
 from npusim.serving.iteration.simulated import LEVELS, memo_of, shape_of, stage_times
+from npusim.serving.iteration.times import Timings
 from npusim.serving.request import Request, Work
 from npusim.serving.settle import settle
 from npusim.simulate import simulate_batch
@@ -117,3 +118,38 @@ def test_equal_instances_share_what_is_simulated(settled):
     assert len({shape_of(one) for one in (*alike, replace(alike[0], size=size))}) == 1
     apart = settled("serving.instances=[{}, {limits: {max_tokens: 32}}, {parallel: {tp: 1}}]")
     assert len({shape_of(one) for one in apart}) == 3
+
+
+def no_scratchpads(settled):
+    found = settled("serving.kv.sram_fraction=0.0", "serving.instances=[{count: 2}]")
+    return found, Timings(found[0].setup)
+
+
+def test_equal_instances_are_simulated_once_for_both(settled):
+    found, timings = no_scratchpads(settled)
+    first, second = (timings.of(one, None) for one in found)
+    batch = works_of(decode(2, 64))
+    assert first(batch) == second(batch)
+    assert timings.facts()["simulated_iterations"] == 1
+
+
+def test_analytic_is_the_same_at_the_coarse_level(settled):
+    """Of one chip and batch: the roofline's time is near the simulated one, and not it."""
+    batch, times = works_of((Slice(64, 32),)), {}
+    for kind in ("memo", "analytic"):
+        found = settled(f"serving.iteration={kind}", "serving.kv.sram_fraction=0.0")
+        timings = Timings(found[0].setup)
+        assert timings.kind == kind
+        (times[kind],) = timings.of(found[0], None)(batch)
+    assert times["memo"] != times["analytic"] == pytest.approx(times["memo"], rel=0.3)
+
+
+def test_the_level_is_the_share_of_kv_in_scratchpads(settled):
+    (one,) = settled("serving.kv.sram_fraction=0.5")
+    timings = Timings(one.setup)
+    resident = SimpleNamespace(resident_fraction=lambda requests: 1.0)
+    away = SimpleNamespace(resident_fraction=lambda requests: 0.0)
+    batch = works_of(decode(2, 1024))
+    memo = memo_of(one)
+    assert timings.of(one, resident)(batch) == memo.stage_ps(batch, LEVELS)
+    assert timings.of(one, away)(batch) == memo.stage_ps(batch, 0)
