@@ -27,9 +27,9 @@ class Limits(Spec):
 
     `max_requests` in a batch and `max_tokens` (prompt and decode) in an iteration hold for all;
     `chunk_tokens`: most prompt tokens of a request in an iteration (chunked_prefill, slo: None =
-    what max_tokens leaves; budgeted_fusion: the chunk, None = 128). Of budgeted_fusion: `budget` units an iteration,
-    a decode costs 1, a chunk `chunk_cost`. Of static: `batch_size` requests, waiting for at most
-    `wait_ms`. With pipeline stages, a batch holds a stage's share of `max_requests`.
+    what max_tokens leaves; budgeted_fusion: the chunk, None = 128). Of budgeted_fusion: `budget`
+    units an iteration, a decode costs 1, a chunk `chunk_cost`. Of static: `batch_size` requests,
+    waiting for at most `wait_ms`. With pipeline stages, a batch holds a stage's share of `max_requests`.
     """
 
     max_requests: Count = 256
@@ -41,11 +41,16 @@ class Limits(Spec):
     wait_ms: NotNegative | None = None
 
     @model_validator(mode="after")
-    def _chunk_fits(self) -> Self:
+    def _parts_fit(self) -> Self:
         if self.chunk_tokens is not None and self.chunk_tokens > self.max_tokens:
             raise at(
                 ("chunk_tokens",),
                 f"must be at most max_tokens {self.max_tokens}, not {self.chunk_tokens}",
+            )
+        if "batch_size" in self.model_fields_set and self.batch_size > self.max_requests:
+            raise at(
+                ("batch_size",),
+                f"must be at most max_requests {self.max_requests}, not {self.batch_size}",
             )
         return self
 

@@ -83,6 +83,8 @@ BAD_KEYS = {
     "pp or count",
     "serving.limits={max_tokens: 16, chunk_tokens: 64}": "--set serving.limits: "
     "serving.limits.chunk_tokens must be at most max_tokens 16, not 64",
+    "serving.limits={max_requests: 4, batch_size: 8}": "--set serving.limits: "
+    "serving.limits.batch_size must be at most max_requests 4, not 8",
     "serving.kv={layout: sram_ring, prefix_cache: true}": "--set serving.kv: "
     "serving.kv.prefix_cache does not go with layout sram_ring, which shares nothing",
     "serving.kv={layout: sram_ring, preemption: swap}": "--set serving.kv: serving.kv.preemption "
