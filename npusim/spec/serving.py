@@ -29,7 +29,8 @@ class Limits(Spec):
     `chunk_tokens`: most prompt tokens of a request in an iteration (chunked_prefill, slo: None =
     what max_tokens leaves; budgeted_fusion: the chunk, None = 128). Of budgeted_fusion: `budget`
     units an iteration, a decode costs 1, a chunk `chunk_cost`. Of static: `batch_size` requests,
-    waiting for at most `wait_ms`. With pipeline stages, a batch holds a stage's share of `max_requests`.
+    waiting for at most `wait_ms`. With pipeline stages, a batch holds a stage's share of
+    `max_requests`.
     """
 
     max_requests: Count = 256
