@@ -64,24 +64,27 @@ class MemoryMap:
     instances: Sequence[MemoryInstance]
     base: InitVar[Iterable[tuple[int, int]]] = ()
     used_bytes: list[int] = field(init=False)
+    _capacity_bytes: list[int] = field(init=False, repr=False)
+    _stripe_bytes: list[int] = field(init=False, repr=False)
 
     def __post_init__(self, base: Iterable[tuple[int, int]]) -> None:
         self.used_bytes = [0] * len(self.instances)
+        self._capacity_bytes = [i.memory.capacity_bytes for i in self.instances]
+        self._stripe_bytes = [i.memory.interleave_bytes for i in self.instances]
         for memory_id, first in base:
             self._use(memory_id, first)
 
     def fits(self, memory_id: int, num_bytes: int) -> bool:
-        memory = self.instances[memory_id].memory
-        return self.used_bytes[memory_id] + num_bytes <= memory.capacity_bytes
+        return self.used_bytes[memory_id] + num_bytes <= self._capacity_bytes[memory_id]
 
     def alloc(self, memory_id: int, num_bytes: int) -> int:
         """Address of `num_bytes` free bytes, a multiple of the instance's interleave.
 
         Raises CapacityError with demand and bound when the instance is too full.
         """
-        memory = self.instances[memory_id].memory
         address = self.used_bytes[memory_id]
         if not self.fits(memory_id, num_bytes):
+            memory = self.instances[memory_id].memory
             raise CapacityError(
                 f"{memory.name} {memory_id} needs {format_bytes(address + num_bytes)}, "
                 f"it has {format_bytes(memory.capacity_bytes)}; raise tp or pp, "
@@ -92,7 +95,7 @@ class MemoryMap:
         return address
 
     def _use(self, memory_id: int, end: int) -> None:
-        stripe = self.instances[memory_id].memory.interleave_bytes
+        stripe = self._stripe_bytes[memory_id]
         self.used_bytes[memory_id] = ceil_div(end, stripe) * stripe
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npusim.passes.emit.core_state import CoreState, Touch
+from npusim.passes.emit.core_state import CoreState, Touch, Window
 from npusim.passes.emit.tasks import Emission, Ranks
 from npusim.program import LOAD, NONE, STORE
 
-LEAST_TASKS = 32  # to copy; fewer are emitted as quickly
+LEAST_TASKS = 12  # to copy; fewer are emitted as quickly
 
 Home = tuple[int, int]  # memory id, address
+Buffers = tuple[str, ...]  # of a CoreState: weights, kv
 
 
 def by_rank(
@@ -21,42 +22,52 @@ def by_rank(
     after: Ranks,
     same: Callable[[int], Hashable],
     emit: Callable[[int], list[int]],
+    buffers: Buffers = (),
 ) -> Ranks:
     """`emit(rank)` of all ranks, in order. Neighbours that do the same are emitted once and copied.
 
-    `emit` may look at what `same(rank)` says, the tasks of `after[rank]`, the rank's core and its
-    buffers, of these at tasks only to hand them on; it sends no messages. `layer`: whose KV cache
-    it loads and stores.
+    `emit` may look at what `same(rank)` says, the tasks of `after[rank]`, the rank's core and those
+    of its `buffers` (weights, kv), at tasks only to hand them on; it sends no messages. `layer`:
+    whose KV cache it loads and stores.
     """
     done: Ranks = []
     keys = [
-        (same(rank), len(after[rank]), _known(core, layer))
+        (same(rank), len(after[rank]), _known(core, layer, buffers))
         for rank, core in enumerate(emission.cores)
     ]
     while len(done) < len(keys):
         first = last = len(done)
         while last < len(keys) and keys[last] == keys[first]:
             last += 1
-        done += _emit_alike(emission, layer, after, range(first, last), emit)
+        done += _emit_alike(emission, layer, after, range(first, last), emit, buffers)
     return done
 
 
-def _known(core: CoreState, layer: int) -> tuple:
+def _known(core: CoreState, layer: int, buffers: Buffers) -> tuple:
     """What emission sees of a core, but for task numbers and places in memory."""
     windows = [
         (window.limit_bytes, window.used_bytes, [(size, len(tasks)) for size, tasks in window.held])
-        for window in (core.weights, core.kv)
+        for window in _windows(core, buffers)
     ]
     kv = (core.kv_resident_bytes.get(layer), core.kv_bytes.get(layer))
     return core.cost, core.buffers, core.spill_limit_bytes, core.num_engines, kv, windows
 
 
+def _windows(core: CoreState, buffers: Buffers) -> list[Window]:
+    return [getattr(core, name) for name in buffers]
+
+
 def _emit_alike(
-    emission: Emission, layer: int, after: Ranks, ranks: range, emit: Callable[[int], list[int]]
+    emission: Emission,
+    layer: int,
+    after: Ranks,
+    ranks: range,
+    emit: Callable[[int], list[int]],
+    buffers: Buffers,
 ) -> Ranks:
     builder = emission.builder
     first, touched = len(builder), len(emission.touches)
-    given = [_given(emission.cores[rank], after[rank]) for rank in ranks]
+    given = [_given(emission.cores[rank], after[rank], buffers) for rank in ranks]
     done = emit(ranks[0])
     num_tasks, others = len(builder) - first, ranks[1:]
     names = _names(given)
@@ -68,7 +79,8 @@ def _emit_alike(
     found = [done]
     for index, core in enumerate(cores[1:], start=1):
         copy = _Copy(first, index * num_tasks, dict(zip(given[0], given[index], strict=True)))
-        copy.windows(cores[0], core)
+        for old, new in zip(_windows(cores[0], buffers), _windows(core, buffers), strict=True):
+            copy.window(old, new)
         found.append(copy.tasks(done))
         emission.touches += [
             Touch(t.task + copy.shift, core.core, t.tensor, t.layer) for t in touches
@@ -76,9 +88,9 @@ def _emit_alike(
     return found
 
 
-def _given(core: CoreState, after: Sequence[int]) -> list[int]:
+def _given(core: CoreState, after: Sequence[int], buffers: Buffers) -> list[int]:
     """Tasks that stand before a rank's own and that these may wait for."""
-    held = [task for w in (core.weights, core.kv) for _, tasks in w.held for task in tasks]
+    held = [task for w in _windows(core, buffers) for _, tasks in w.held for task in tasks]
     return [*after, *held]
 
 
@@ -102,10 +114,9 @@ class _Copy:
     def tasks(self, tasks: list[int]) -> list[int]:
         return [t + self.shift if t >= self.first else self.names[t] for t in tasks]
 
-    def windows(self, source: CoreState, target: CoreState) -> None:
-        for old, new in ((source.weights, target.weights), (source.kv, target.kv)):
-            new.used_bytes = old.used_bytes
-            new.held = deque((size, self.tasks(tasks)) for size, tasks in old.held)
+    def window(self, source: Window, target: Window) -> None:
+        target.used_bytes = source.used_bytes
+        target.held = deque((size, self.tasks(tasks)) for size, tasks in source.held)
 
 
 def _copy_rows(

@@ -52,7 +52,7 @@ def emit_attention(emission: Emission, part: Part, after: Ranks) -> Ranks:
 
     if shape is not None:
         emission.late.append(store_all)
-    return by_rank(emission, layer, after, same, emit)
+    return by_rank(emission, layer, after, same, emit, ("kv",))
 
 
 @dataclass(frozen=True)

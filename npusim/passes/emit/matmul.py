@@ -48,7 +48,8 @@ def emit_matmul(emission: Emission, part: Part, after: Ranks) -> Ranks:
             core.kv.free_after(done)
         return done
 
-    return by_rank(emission, op.layer, after, same, emit)
+    buffers = ("weights", "kv") if op.kv_read_elements else ("weights",)
+    return by_rank(emission, op.layer, after, same, emit, buffers)
 
 
 def _streams(emission: Emission, part: Part, rank: int) -> Streams:
@@ -230,7 +231,7 @@ def emit_experts(emission: Emission, part: Part, after: Ranks) -> Ranks:
         tiles = _expert_tiles(part, rank, core, op.name in core.plan.weights)
         return emission.run_tiles(core, tiles, row, after[rank], op.name)
 
-    return by_rank(emission, op.layer, after, same, emit)
+    return by_rank(emission, op.layer, after, same, emit, ("weights",))
 
 
 def _expert_tiles(part: Part, rank: int, core: CoreState, streams: bool) -> list[Tile]:
