@@ -80,12 +80,9 @@ def test_a_decode_instance_takes_max_requests(rig, pair, serving_help):
     assert [row[3] for row in moves(run)] == [10 * US, 17 * US]
 
 
-@pytest.mark.parametrize("room", [{"blocks": 30}, {"limits": {"batch_size": 8, "max_requests": 3}}])
-def test_a_static_batch_on_a_decode_instance_is_what_there_is_room_for(
-    rig, pair, serving_help, room
-):
+def test_a_static_batch_on_a_decode_instance_is_what_there_is_room_for(rig, pair, serving_help):
     """A batch of 8 is asked for, three have room: they decode together, then the next three."""
-    decode = {"scheduler": "static", "limits": {"batch_size": 8}, **room}
+    decode = {"scheduler": "static", "limits": {"batch_size": 8}, "blocks": 30}
     run = rig(pair(decode=decode)).serve(serving_help.deal(*((i, 8, 3) for i in range(9))))
     ends = run.requests["finish_ps"].reshape(3, 3)
     assert (ends == ends[:, :1]).all() and (np.diff(ends[:, 0]) > 0).all()

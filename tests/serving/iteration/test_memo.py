@@ -238,7 +238,7 @@ def test_a_prompt_at_a_corner_is_what_was_simulated():
 
 
 @given(
-    st.integers(1, 1000), st.integers(0, 4000), st.lists(st.integers(64, 200), max_size=90)
+    st.integers(16, 1000), st.integers(0, 4000), st.lists(st.integers(64, 200), max_size=90)
 )  # fmt: skip
 def test_decodes_beside_a_prompt_take_no_less_than_without(new, context, contexts):
     memo = memo_of(Simulator())
