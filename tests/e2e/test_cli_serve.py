@@ -229,7 +229,8 @@ def test_ctrl_c_while_an_iteration_is_simulated_leaves_a_partial_run(
     number, serve, folder, interrupting
 ):
     interrupting(number)
-    counts = check_is_partial(serve("--out", "out", code=130), folder)
+    done = serve("--out", "out", "--trace", "t.pftrace", "--plots", "p.html", code=130)
+    counts = check_is_partial(done, folder)
     assert counts["done"] < 8
 
 
@@ -241,7 +242,9 @@ def test_ctrl_c_between_two_events_leaves_a_partial_run(serve, folder, monkeypat
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Progress, "served", served)
-    assert check_is_partial(serve("--out", "out", code=130), folder)["done"] == 3
+    done = serve("--out", "out", "--trace", "t.json", "--plots", "p.html", code=130)
+    assert check_is_partial(done, folder)["done"] == 3
+    assert (folder / "t.json").is_file() and (folder / "p.html").is_file()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
