@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from serve_files import sets, write_scenario
 
 from npusim.serving import serve as serving
+from npusim.serving.iteration.kernel_files import find_folder
 from npusim.serving.iteration.times import Timings
 from npusim.serving.schedulers import SCHEDULERS
 
@@ -287,6 +289,15 @@ def test_a_real_ctrl_c_ends_a_long_run_with_what_was_served(folder):
 
 def _heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_table_is_found_beside_its_scenario(folder, npusim):
+    shutil.copytree(find_folder("rtx4090_llama-3.1-8b"), folder / "sub" / "mine")
+    text = "base: serve_vllm_replay\nserving: {table: mine}\ntraffic: {requests: 3}\n"
+    (folder / "sub" / "replay.yaml").write_text(text)
+    done = npusim("serve", "sub/replay.yaml", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["scenario"]["serving"]["table"] == "sub/mine"
 
 
 def test_a_table_needs_no_kernels():
