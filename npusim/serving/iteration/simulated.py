@@ -1,5 +1,6 @@
 """An instance on its cores → a Memo of iterations that are simulated alone on the idle chip."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import inf, log2
@@ -42,21 +43,43 @@ def memo_of(settled: Settled, fidelity: Fidelity | None = None) -> Memo:
 
 
 def stage_times(iteration: Iteration, settled: Settled) -> Times:
-    """Ps of each pipeline stage: from the end of the stage before it to its own last task's end;
-    where layers were reused, stages have shares of the whole in proportion to that.
+    """Ps of each pipeline stage: from the end of the stage before it to its own last task's end,
+    and what layers of its own that were reused add.
 
-    Assumes equal stages on chips that run kernels.
+    Assumes that a reused layer takes alike in all stages, and equal stages on chips that run
+    kernels.
     """
     makespan_ps, num_stages = iteration.makespan_ps, settled.row.pp
     found = settled.footprint
     if num_stages == 1 or found is None or len(found.groups) < num_stages:
         return (makespan_ps / num_stages,) * num_stages
     trace = iteration.trace
+    owns = [np.isin(trace.program.core, cores) for cores in found.groups]
     ends = [0]
-    for cores in found.groups:
-        own = np.isin(trace.program.core, cores)
+    for own in owns:
         ends.append(max(ends[-1], int(trace.end_ps[own].max(initial=0))))
-    return tuple((b - a) * makespan_ps / ends[-1] for a, b in pairwise(ends))
+    alone = [b - a for a, b in pairwise(ends)]
+    removed = _removed_layers(iteration, settled, owns)
+    layer_ps = (makespan_ps - ends[-1]) / max(1, sum(removed))
+    return tuple(ps + layer_ps * num for ps, num in zip(alone, removed, strict=True))
+
+
+def _removed_layers(
+    iteration: Iteration, settled: Settled, owns: Sequence[np.ndarray]
+) -> list[int]:
+    """Layers of each stage that are not in the trace; the first one of a stage always is."""
+    model, program = settled.setup.model, iteration.trace.program
+    if not iteration.reuse or model is None:
+        return [0] * len(owns)
+    layer_of_op = np.array([op.layer for op in program.ops], np.int64)
+    layers = [np.unique(layer_of_op[program.op[own]]) for own in owns]
+    kept = [own[own >= 0] for own in layers]
+    begin, removed = model.num_layers, []
+    for own in reversed(kept):
+        first = int(own[0]) if len(own) else begin
+        removed.append(begin - first - len(own))
+        begin = first
+    return removed[::-1]
 
 
 def shape_of(settled: Settled) -> tuple:

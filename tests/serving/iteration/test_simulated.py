@@ -101,14 +101,42 @@ def test_stages_add_up_to_an_iteration(settled, pp):
     assert sum(times) == pytest.approx(iteration.makespan_ps)
 
 
+def by_hand(reuse, makespan_ps):
+    """Three stages, of layers 0 to 2, 3 to 7 and none; their last tasks end at 40, 60 and 100."""
+    ops = [SimpleNamespace(layer=layer) for layer in (-1, 0, 3, 4)]
+    program = SimpleNamespace(
+        core=np.array([0, 1, 2, 0, 3, 1]), op=np.array([1, 2, 0, 0, 0, 3]), ops=ops
+    )
+    trace = SimpleNamespace(program=program, end_ps=np.array([30, 60, 100, 40, 90, 50]))
+    settled = SimpleNamespace(
+        row=SimpleNamespace(pp=3),
+        footprint=SimpleNamespace(groups=((0,), (1,), (2, 3))),
+        setup=SimpleNamespace(model=SimpleNamespace(num_layers=8)),
+    )
+    iteration = SimpleNamespace(makespan_ps=makespan_ps, trace=trace, reuse=reuse)
+    return stage_times(iteration, settled)
+
+
 def test_stages_by_hand():
-    """Last tasks of the stages end at 40, 60 and 100 of a shortened trace; 200 in all."""
-    program = SimpleNamespace(core=np.array([0, 1, 2, 0, 3]))
-    trace = SimpleNamespace(program=program, end_ps=np.array([30, 60, 100, 40, 90]))
-    footprint = SimpleNamespace(groups=((0,), (1,), (2, 3)))
-    settled = SimpleNamespace(row=SimpleNamespace(pp=3), footprint=footprint)
-    iteration = SimpleNamespace(makespan_ps=200, trace=trace)
-    assert stage_times(iteration, settled) == (80, 40, 80)
+    assert by_hand(None, 100) == (40, 20, 40)
+
+
+def test_reused_layers_are_added_to_their_own_stages():
+    """Two of the first stage's three and three of the second's five are not in the trace; they
+    take 250 ps together."""
+    assert by_hand({"reused_layers": 5}, 350) == (40 + 2 * 50, 20 + 3 * 50, 40)
+
+
+def test_stages_are_the_same_with_and_without_reuse(settled):
+    """Also the last one, which has the head beside its layers: it is no share of what is reused."""
+    (one,) = settled("parallel={tp: 1, pp: 2, partition: megatron}", "model.num_hidden_layers=24",
+                     "model.vocab_size=8192")  # fmt: skip
+    scenario = one.setup.scenario.model_copy(update={"reuse": True})
+    for batch in ((Slice(64),), (Slice(64, 0, False),)):
+        shortened = simulate_batch(replace(one.setup, scenario=scenario), batch, one.share, 0.1)
+        whole = simulate_batch(one.setup, batch, one.share)
+        assert shortened.reuse and not whole.reuse
+        assert stage_times(shortened, one) == pytest.approx(stage_times(whole, one), rel=0.02)
 
 
 def test_equal_instances_share_what_is_simulated(settled):
