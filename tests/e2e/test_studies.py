@@ -14,6 +14,10 @@ SCRIPTS = {
     "placement": (),
     "sram_hbm": ("10",),
     "coarse": ("8",),
+    "pd_ratio": ("13",),
+    "heterogeneous_decode": (),
+    "fusion_stages": ("14",),
+    "fusion_or_split": (),
 }
 CASES = [
     pytest.param(name, marks=[] if name == "traffic" else [pytest.mark.slow]) for name in SCRIPTS

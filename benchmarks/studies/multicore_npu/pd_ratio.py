@@ -24,6 +24,7 @@ RATIOS = ((7, 2), (6, 3), (4, 4), (3, 6), (2, 7))  # pipelines that prefill, tha
 PUBLISHED = (0, 1, 3, 4)  # of RATIOS
 CHIP = {"array": 64, "sram_mib": 32, "hbm_gb_s": 60, "link_gb_s": 160}
 TBT_MS = 3  # published: 3 to 4 (fig)
+LIVE = (890, 3, 12)  # tokens in and out, requests of the check against live iterations
 SAME = 0.002  # two latencies so close are equal
 
 Results = dict[tuple[str, str, int], Found]  # model, workload, index of the ratio
@@ -43,6 +44,8 @@ def study(quick: bool) -> Report:
     report = Report("Cores for prefill and for decode (target 13)")
     report.tables = [_table(results, m, w) for m, w in product(models, workloads)]
     report.notes = [note for w in workloads if (note := _lengths_note(w))]
+    if not quick:
+        report.notes.append(_live_note())
     for name in models:
         report.verdicts.append(_optimum(results, name, workloads))
         report.verdicts += [_shape(results, name, w) for w in workloads]
@@ -104,6 +107,21 @@ def _lengths_note(workload: str) -> str:
     return (
         f"{workload}: the best published latency leaves {each_ms:.1f} ms for each of the {output} "
         f"tokens out, and the published TBT is {TBT_MS} ms or more: latencies are of other lengths"
+    )
+
+
+def _live_note() -> str:
+    """Memo against live, where iterations and moves of KV share one machine."""
+    prompt, output, requests = LIVE
+    case = [*traffic(prompt, output, requests), *pipelines(), *split(6, 3, prompt)]
+    memo, live = (
+        Bench(chip(**CHIP), "small").run([*case, f"serving.iteration={kind}"])
+        for kind in ("memo", "live")
+    )
+    return (
+        f"small, P42/D21, {requests} requests of {prompt} in and {output} out, kept iterations "
+        f"(memo) over all on one machine (live): latency {memo.latency_s / live.latency_s:.4f}, "
+        f"TTFT {memo.ttft_s / live.ttft_s:.4f}, TBT {memo.tbt_ms / live.tbt_ms:.4f}"
     )
 
 
