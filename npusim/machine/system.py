@@ -1,6 +1,7 @@
 """Program + Hardware → Trace: wires the chip, runs an engine, gives times back in ps."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,8 +24,9 @@ from npusim.spec.scenario import Fidelity
 from npusim.trace import SpanLog, Trace
 
 
+@lru_cache(maxsize=4)  # serving runs many programs on one chip
 def build_wiring(hw: Hardware) -> Wiring:
-    """The chip as the engines want it."""
+    """The chip as the engines want it, which they do not write into."""
     nodes = node_routers(hw, port_routers(hw))
     net = build_links(hw, nodes)
     noc = hw.noc
