@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from serve_files import write_scenario
 
 from npusim.cli.app import exit_code
 
@@ -77,3 +78,16 @@ def npusim(capfd):
         return Outcome(code, out, err)
 
     return command
+
+
+@pytest.fixture
+def serve(folder, npusim):
+    """Runs `npusim serve` with the scenario of serve_files.py."""
+    write_scenario(folder)
+
+    def run(*arguments, code=0):
+        done = npusim("serve", "serve.yaml", *arguments)
+        assert done.code == code, (done.out, done.err)
+        return done
+
+    return run

@@ -1,4 +1,9 @@
-"""Files of small serving scenarios, for the folder of conftest.py."""
+"""Files of small serving scenarios, for the folder of conftest.py, and those that a run writes."""
+
+import csv
+import json
+
+FILES = ["iterations.csv", "requests.csv", "result.json", "transfers.csv"]
 
 TRAFFIC = {
     "kind": "poisson",
@@ -29,3 +34,12 @@ def write_scenario(folder, **changes):
 def sets(*texts):
     """`--set TEXT` for each."""
     return [part for text in texts for part in ("--set", text)]
+
+
+def result_of(folder, out="out"):
+    return json.loads((folder / out / "result.json").read_text())
+
+
+def rows_of(folder, name, out="out"):
+    with (folder / out / f"{name}.csv").open() as file:
+        return list(csv.DictReader(file))
