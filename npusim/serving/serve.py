@@ -189,16 +189,21 @@ def _by_start(log: Log, names: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def notes(settled: Sequence[Settled]) -> list[str]:
-    """Sentences on what was settled for the user."""
-    found = []
+    """Sentences on what was settled for the user, one for all instances that are alike."""
+    names: dict[str, list[str]] = {}
     for one in settled:
-        room = f"{one.size.num_blocks} blocks of {one.size.block_tokens} tokens"
-        if one.size.sram_blocks:
-            room += f", {one.size.sram_blocks} of them in scratchpads"
-        mapping = ""
-        if one.footprint is not None:
-            parallel = one.footprint.parallel
-            mapping = f"; tp {parallel.tp}, pp {parallel.pp}, {parallel.partition} on "
-            mapping += one.footprint.placement
-        found.append(f"{one.row.name}: KV {room}{mapping}")
-    return found
+        names.setdefault(_settled_text(one), []).append(one.row.name)
+    return [f"{', '.join(own)}: {text}" for text, own in names.items()]
+
+
+def _settled_text(one: Settled) -> str:
+    text = f"KV {one.size.num_blocks} blocks of {one.size.block_tokens} tokens"
+    if one.size.sram_blocks:
+        text += f", {one.size.sram_blocks} of them in scratchpads"
+    if one.size.memory_tokens:
+        text += f", and a ring of {one.size.memory_tokens} tokens in memory"
+    if one.footprint is not None:
+        parallel = one.footprint.parallel
+        text += f"; tp {parallel.tp}, pp {parallel.pp}, {parallel.partition} on "
+        text += one.footprint.placement
+    return text
