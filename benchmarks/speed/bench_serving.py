@@ -30,7 +30,7 @@ def azure(requests: int, iteration: str = "memo", *overrides: str) -> tuple[str,
 
 LIVE = [
     "traffic={kind: burst, requests: 20, prompt: {kind: fixed, tokens: 128}, "
-    "output: {kind: fixed, tokens: 100}}", "serving.iteration=live",
+    "output: {kind: fixed, tokens: 100}}", "serving.iteration=live", "serving.instances=[{count: 1}]",
 ]  # fmt: skip
 APART = [f"serving.instances={PD}", "serving.transfer=whole"]
 # name: (scenario and overrides, CPU seconds aimed at or None, MiB aimed at)
@@ -42,7 +42,7 @@ CASES = {
     "1,000 Azure-like requests, memo": (azure(1_000), 60, 2048),
     "10,000 Azure-like requests, memo": (azure(10_000), 300, 2048),
     "10,000 Azure-like requests, memo, PD": (azure(10_000, "memo", *APART), 300, 2048),
-    "live, 20 requests x 100 tokens": (("serve", LIVE), 180, 2048),
+    "live, 20 requests x 100 tokens, 16 cores": (("serve", LIVE), 180, 2048),
 }
 
 
