@@ -30,7 +30,8 @@ def azure(requests: int, iteration: str = "memo", *overrides: str) -> tuple[str,
 
 LIVE = [
     "traffic={kind: burst, requests: 20, prompt: {kind: fixed, tokens: 128}, "
-    "output: {kind: fixed, tokens: 100}}", "serving.iteration=live", "serving.instances=[{count: 1}]",
+    "output: {kind: fixed, tokens: 100}}", "serving.iteration=live",
+    "serving.instances=[{count: 1}]",
 ]  # fmt: skip
 APART = [f"serving.instances={PD}", "serving.transfer=whole"]
 # name: (scenario and overrides, CPU seconds aimed at or None, MiB aimed at)
