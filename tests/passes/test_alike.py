@@ -117,7 +117,6 @@ def test_layers_that_wait_for_what_stands_several_layers_back(monkeypatch, conte
         return pattern(*args)
 
     monkeypatch.setattr(stages, "_emit_pattern", counted)
-    monkeypatch.setattr(stages, "can_repeat", lambda *_: False)
     given = {"tp": 4, "capacity_mib": 2.0, "share": Share(kv_room_bytes=0)}
     given["model"] = {**TINY, "num_hidden_layers": 40}
     short, num_emitted = lowered(decode(1, context), **given), len(emitted)

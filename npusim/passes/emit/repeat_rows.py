@@ -53,13 +53,6 @@ class Template:
         return self.last - self.first
 
 
-def can_repeat(builder: ProgramBuilder, template: Template) -> bool:
-    """Whether the pattern waits for nothing before the pattern in front of it, so that the same
-    rows, one pattern later, wait for the same things."""
-    _, _, deps = builder.table(template.first, template.last)
-    return not len(deps) or int(deps.min()) >= template.first - template.num_tasks
-
-
 def repeat_rows(
     builder: ProgramBuilder,
     template: Template,

@@ -12,7 +12,7 @@ from npusim.passes.emit.attention import emit_attention, emit_nothing_yet
 from npusim.passes.emit.comm import Communicator
 from npusim.passes.emit.core_state import CoreState
 from npusim.passes.emit.matmul import emit_experts, emit_matmul
-from npusim.passes.emit.repeat_rows import Run, Template, can_repeat, find_runs, repeat_rows
+from npusim.passes.emit.repeat_rows import Run, Template, find_runs, repeat_rows
 from npusim.passes.emit.tasks import Emission, Emitter, Ranks
 from npusim.passes.emit.vector import emit_embedding, emit_vector
 from npusim.passes.planned import Mapped, Planned, core_states, phase_of, placed_rows
@@ -166,8 +166,8 @@ def _signature(op: Op, layer: int, cores: Iterable[CoreState]) -> tuple:
 
 
 def _emit_run(builder: ProgramBuilder, stages: list[Stage], layers: list[int], run: Run) -> None:
-    """Patterns as they come until one can be repeated for all that follow: it waits for nothing
-    further back than the pattern before it, or leaves everything behind as that one did.
+    """Patterns as they come until one can be repeated for all that follow: it leaves everything
+    behind as the one before it did.
 
     What emission writes depends on the ops and on what it knows: the tasks that ops wait for and
     what the buffers hold. Task numbers are only handed on, never looked at. So when all that is
@@ -179,7 +179,7 @@ def _emit_run(builder: ProgramBuilder, stages: list[Stage], layers: list[int], r
     before: list = []
     known: list = []
     for index, pattern in enumerate(patterns):
-        if template and (can_repeat(builder, template) or known == before):
+        if template and known == before:
             _repeat(builder, stages, template, patterns[index:], patterns[index - 1])
             return
         template = _emit_pattern(builder, stages, pattern, index)
