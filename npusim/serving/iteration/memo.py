@@ -9,6 +9,15 @@ where time is a constant plus so much a token plus so much a token and token of 
 Assumes that prompts and decodes in one batch add up: all tokens pass the linear layers together,
 and the decodes' attention takes what it takes in a batch of decodes alone. And that a batch which
 puts out no token (chunks that do not end their prompts) saves the same time whatever its size.
+
+How far single iterations are from the same batches simulated whole (60 batches of serving runs with
+chunked_prefill, prefill_first and budgeted_fusion; Qwen3-4B and 1.7B on npu_large_core at tp 16, 32
+and 64, tp 32 with pp 2 and tp 1 with pp 7): decodes 1.5 % at most, also of contexts from 10 to
+4,000 beside one another; prompts 1 % on average and 3.5 % at most; both together 1.1 % and 2 %,
+from the assumption above. Edges closer together (ratios 1.41, 2, 1.41) halve the error of prompts,
+not of both together, for 1.4 times the simulations; twice as far (4, 16, 4) they save a third, and
+chunks are up to 17 % off. A `tolerance` of 0.01 instead of 0.05 changes 1 % at most. Of whole runs:
+`npusim validate serving`, families "memo against live".
 """
 
 from bisect import bisect_right

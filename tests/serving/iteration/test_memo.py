@@ -261,6 +261,29 @@ def test_the_order_of_a_batch_does_not_matter():
     assert len({memo.stage_ps(list(order)) for order in permutations(works)}) == 1
 
 
+def bent(batch, level):
+    """Ps that no straight line gives, so that every other corner would show."""
+    tokens = sum(piece.new_tokens for piece in batch)
+    context = sum(piece.new_tokens * piece.context_tokens for piece in batch)
+    samples = any(piece.samples for piece in batch)
+    return (1e6 + tokens**1.3 + context**0.7 + 99 * samples + level,)
+
+
+def test_times_do_not_depend_on_what_was_asked_before():
+    rng = random.Random(3)
+    asked = []
+    for _ in range(60):
+        works = [decode(rng.randrange(1, 9000)) for _ in range(rng.randrange(0, 60))]
+        if rng.random() < 0.5 or not works:
+            works.append(prompt(rng.randrange(1, 2000), rng.randrange(0, 9000), rng.random() < 0.5))
+        asked.append((tuple(works), rng.randrange(3)))
+    alone = {batch: memo_of(bent).stage_ps(*batch) for batch in asked}
+    for _ in range(5):
+        rng.shuffle(asked)
+        memo = memo_of(bent)
+        assert {batch: memo.stage_ps(*batch) for batch in asked} == alone
+
+
 def test_a_chunk_that_puts_out_no_token_has_no_head():
     memo = memo_of(Simulator(stages=1))
     with_head = memo.stage_ps([prompt(512)])[0]
