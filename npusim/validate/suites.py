@@ -52,7 +52,7 @@ SUITES: dict[str, Suite] = {
     ),
     "serving": Suite(
         "npusim.validate.serving.suite",
-        "a run of vLLM on RTX 4090, replayed from its measured kernels, request by request",
+        "a run of vLLM on RTX 4090, replayed from its measured kernels; memo against live",
     ),
     "levels": Suite(
         "npusim.validate.levels.suite",

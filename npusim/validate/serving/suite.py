@@ -1,4 +1,7 @@
-"""A vLLM run on an RTX 4090, replayed from that machine's measured kernels → errors by request.
+"""Serving against a real server's run and against itself: errors by request and of means.
+
+A vLLM run on an RTX 4090 is replayed from that machine's measured kernels; `against_live.py` has
+the other half.
 
 Nothing is fitted and no host time is added: the kernels, measured in eager mode, sum up to 2 to 4 %
 more than five of six stretches of the server's iterations took (family "decode iterations"), for
@@ -23,6 +26,7 @@ import numpy as np
 from npusim.serving.iteration.table import KernelTable
 from npusim.spec.load import load_scenario, resolve
 from npusim.validate.compare import Comparison, Family, Goal
+from npusim.validate.serving.against_live import families
 from npusim.validate.serving.gaps import shapes, stretches
 from npusim.validate.serving.replay import SCENARIO, Served, our_run, rank_correlation, real_run
 from npusim.validate.suites import Progress
@@ -44,7 +48,12 @@ TIMES: dict[str, Callable[[Served], np.ndarray]] = {
 
 
 def run(full: bool, progress: Progress) -> list[Family]:
-    """The whole run, quick or full."""
+    """The whole replay, quick or full, and memo against live."""
+    return [*replayed(progress), *families(full, progress)]
+
+
+def replayed(progress: Progress) -> list[Family]:
+    """Our replay against the server's run."""
     progress("serving: 300 requests on one RTX 4090")
     ours, theirs = our_run(), real_run()
     ranks = _ranks(ours, theirs)

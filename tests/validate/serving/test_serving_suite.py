@@ -8,7 +8,7 @@ from npusim.validate.compare import errors_of
 from npusim.validate.data import read_rows
 from npusim.validate.serving.gaps import NUM_BLOCKS, quiet_from_s, shapes, stretches
 from npusim.validate.serving.replay import TRAFFIC, Served, our_run, rank_correlation, real_run
-from npusim.validate.serving.suite import run
+from npusim.validate.serving.suite import replayed
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def real() -> Served:
 
 @pytest.fixture(scope="module")
 def families():
-    return {family.name: family for family in run(full=False, progress=lambda text: None)}
+    return {family.name: family for family in replayed(progress=lambda text: None)}
 
 
 def test_the_run_has_its_published_figures(real):
