@@ -10,7 +10,7 @@ from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.execution import TimedExecution
 from npusim.serving.iteration.times import Facts, Timings
 from npusim.serving.kv.cache import KvCache
-from npusim.serving.moves import MoveLog, Moves, TimedMoves
+from npusim.serving.moves import Handover, MoveLog, Moves, TimedMoves
 from npusim.serving.settle import Settled
 from npusim.spec.load import Setup
 from npusim.units import PS_PER_US
@@ -86,19 +86,16 @@ class LiveBackend:
         from npusim.serving.iteration.live import LiveMoves
         from npusim.serving.iteration.transfer import crosses_links
 
-        def program(source: Instance, destination: Instance, tokens: int) -> Program | None:
-            ends = source.settled, destination.settled
+        machines = self._machines
+
+        def program(handover: Handover) -> Program | None:
+            ends = handover.source.settled, handover.destination.settled
             if crosses_links(*ends):
                 return None
-            machines = self._machines
-            engines = machines.engines(source.index)
-            return self._transfers.program(*ends, tokens, machines.hardware, engines)
+            engines = machines.engines(handover.source.index)
+            return self._transfers.program(*ends, handover.tokens, machines.hardware, engines)
 
-        return LiveMoves(
-            self._env, log, program,
-            lambda source: self._machines.of(source.index, source.settled),
-            self._timed.moves(log),
-        )  # fmt: skip
+        return LiveMoves(self._env, log, machines, program, self._timed.moves(log))
 
     def facts(self) -> Facts:
         return self._machines.facts()

@@ -8,7 +8,7 @@ import simpy
 from npusim.errors import SpecError
 from npusim.serve_trace import DONE, REJECTED
 from npusim.serving.instance import Instance
-from npusim.serving.moves import Moves
+from npusim.serving.moves import Handover, Moves
 from npusim.serving.request import NEVER, Request, Work
 from npusim.serving.routing import Router
 from npusim.serving.settle import Settled
@@ -162,7 +162,7 @@ class Cluster:
         iteration begins, if one has room and no one waits for it."""
         last = request.generated_tokens + 1 >= request.output_tokens
         if self.plans_ahead and not last and not self._ready:
-            destination = self._destination(request)
+            destination = self._reserve(request)
             if destination is not None:
                 self._planned[request.request_id] = destination
                 self._there[request.request_id] = 0  # all of it goes
@@ -172,23 +172,28 @@ class Cluster:
         planned = self._planned.get(request.request_id)
         return planned.settled if planned else None
 
-    def _token(self, request: Request, instance: Instance) -> bool:
+    def _token(self, request: Request, instance: Instance) -> None:
         """A token is out: the request is finished, goes on here, or goes to a decode instance."""
         if instance.role != "decode" and request.instance == NEVER:
             request.instance = instance.index
         if request.finished:
-            request.status, request.finish_ps = DONE, int(self.env.now)
-            if request.decode_instance == NEVER:
-                request.decode_instance = instance.index
-            instance.queues.finish(request)
-            instance.load.drop(request)
-            self.num_open -= 1
-            if instance.role != "decode":
-                self._num_upstream -= 1
-                self._close_decode()
-            return False
-        if instance.role != "prefill":
-            return True
+            self._finish(request, instance)
+        elif instance.role == "prefill":
+            self._hand_over(request, instance)
+
+    def _finish(self, request: Request, instance: Instance) -> None:
+        request.status, request.finish_ps = DONE, int(self.env.now)
+        if request.decode_instance == NEVER:
+            request.decode_instance = instance.index
+        instance.queues.finish(request)
+        instance.load.drop(request)
+        self.num_open -= 1
+        if instance.role != "decode":
+            self._num_upstream -= 1
+            self._close_decode()
+
+    def _hand_over(self, request: Request, instance: Instance) -> None:
+        """Its KV goes where it was planned to, or waits for room."""
         del instance.queues.running[request.request_id]  # its KV stays until it has moved
         instance.load.drop(request)
         start = self._prompt_start.pop(request.request_id)
@@ -197,22 +202,21 @@ class Cluster:
             self._move(request, instance, destination, start)
         else:
             self._ready.append((request, instance, start))
-        return False
 
     def _freed(self, instance: Instance) -> None:
         """An iteration is over: KV that waits for room may move. While it finds none, decode
         instances have no more to wait for."""
         while self._ready:
             request, source, start = self._ready[0]
-            destination = self._destination(request)
+            destination = self._reserve(request)
             if destination is None:
                 self._expect_no_more()
                 return
             self._ready.popleft()
             self._move(request, source, destination, start)
 
-    def _destination(self, request: Request) -> Instance | None:
-        """A decode instance that has room for a request, which is then kept for it."""
+    def _reserve(self, request: Request) -> Instance | None:
+        """Keeps room for a request at a decode instance, if one has it."""
         able = [i for i in self._decode if self._has_room(i, request)]
         if not able:
             return None
@@ -243,7 +247,8 @@ class Cluster:
     ) -> None:
         tokens = max(1, request.computed_tokens - self._there.pop(request.request_id))
         num_bytes = tokens * source.settled.row.kv_bytes_per_token
-        arrived = self.moves.start(request, source, destination, tokens, num_bytes, start_ps)
+        handover = Handover(request, source, destination, tokens, num_bytes, start_ps)
+        arrived = self.moves.start(handover)
         arrived.callbacks.append(lambda _: self._arrived(request, source, destination))
 
     def _arrived(self, request: Request, source: Instance, destination: Instance) -> None:

@@ -9,6 +9,7 @@ import simpy
 from npusim.serve_trace import ITERATION_COLUMNS
 from npusim.serving.load import Load
 from npusim.serving.request import NEVER, Request, Work
+from npusim.serving.schedulers import Scheduler
 from npusim.serving.schedulers.progress import Watch
 from npusim.serving.schedulers.queues import Queues
 from npusim.serving.settle import Settled
@@ -25,19 +26,15 @@ class Execution(Protocol):
         """Begins an iteration in `delay_ps`: (the next may begin, all its tokens are out)."""
 
 
-class Scheduler(Protocol):
-    """A policy: see serving/schedulers."""
-
-    def next_batch(self, now_ps: int) -> list[Work]: ...
-
-
 Log = dict[str, array]
 
 
 class Instance:
-    """Runs iterations as long as its scheduler finds work. `on_token(request, instance)` is called
-    for every token that comes out, before the next batch is chosen; it says whether the request
-    stays."""
+    """Runs iterations as long as its scheduler finds work.
+
+    The cluster is told of `on_launch` of a batch, `on_token`, every token that comes out before the
+    next batch is chosen, and `on_done` of an iteration; the log of moves of `on_swap`.
+    """
 
     def __init__(
         self,
@@ -56,7 +53,7 @@ class Instance:
         self.scheduler = scheduler
         self.execution = execution
         self.log = log
-        self.on_token: Callable[[Request, Instance], bool] = lambda request, instance: True
+        self.on_token: Callable[[Request, Instance], None] = lambda request, instance: None
         self.on_launch: Callable[[Sequence[Work], Instance], None] = lambda works, instance: None
         self.on_done: Callable[[Instance], None] = lambda instance: None
         self.on_swap: Callable[[Request, Instance, int, int, int, bool], None] = lambda *_: None

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import simpy
@@ -14,41 +15,58 @@ TRANSFER, SWAP_OUT, SWAP_IN = range(len(KIND_NAMES))
 Duration = Callable[[Instance, Instance, int], int]  # source, destination, tokens → ps
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """KV of `tokens` tokens, `num_bytes` bytes, of a request whose prompt's last iteration began at
+    `prompt_start_ps` and ended with its last token."""
+
+    request: Request
+    source: Instance
+    destination: Instance
+    tokens: int
+    num_bytes: int
+    prompt_start_ps: int
+
+
 class MoveLog:
     """Moves so far, as columns."""
 
     def __init__(self) -> None:
         self.columns = {name: array("q") for name in TRANSFER_COLUMNS}
 
-    def add(self, **values: int) -> None:
-        for name, column in self.columns.items():
-            column.append(values[name])
+    def add_handover(self, handover: Handover, start_ps: int, end_ps: int) -> None:
+        """KV that has gone, or goes, from one instance to another."""
+        source, destination = handover.source, handover.destination
+        self._add(
+            handover.request, source, destination, start_ps, end_ps, handover.num_bytes, TRANSFER
+        )
 
     def add_swap(
         self, request: Request, instance: Instance, start_ps: int, end_ps: int, num_bytes: int,
         out: bool,
     ) -> None:  # fmt: skip
         """KV that left for swap space, or came back."""
-        self.add(
-            request=request.request_id, source=instance.index, destination=instance.index,
-            start_ps=start_ps, end_ps=end_ps, bytes=num_bytes, kind=SWAP_OUT if out else SWAP_IN,
-        )  # fmt: skip
+        kind = SWAP_OUT if out else SWAP_IN
+        self._add(request, instance, instance, start_ps, end_ps, num_bytes, kind)
+
+    def _add(
+        self, request: Request, source: Instance, destination: Instance, start_ps: int,
+        end_ps: int, num_bytes: int, kind: int,
+    ) -> None:  # fmt: skip
+        values = {
+            "request": request.request_id, "source": source.index,
+            "destination": destination.index, "start_ps": start_ps, "end_ps": end_ps,
+            "bytes": num_bytes, "kind": kind,
+        }  # fmt: skip
+        for name, column in self.columns.items():
+            column.append(values[name])
 
 
 class Moves(Protocol):
     """What moves KV between instances."""
 
-    def start(
-        self,
-        request: Request,
-        source: Instance,
-        destination: Instance,
-        tokens: int,
-        num_bytes: int,
-        prompt_start_ps: int,
-    ) -> simpy.Event:
-        """Begins the move of `tokens` tokens, `num_bytes` bytes, whose last iteration began at
-        `prompt_start_ps` and ended with the last token; the event of its arrival."""
+    def start(self, handover: Handover) -> simpy.Event:
+        """Begins the move; the event of its arrival."""
 
 
 class TimedMoves:
@@ -74,27 +92,16 @@ class TimedMoves:
         self._layered = layered
         self._free_ps: dict[int, int] = {}
 
-    def start(
-        self,
-        request: Request,
-        source: Instance,
-        destination: Instance,
-        tokens: int,
-        num_bytes: int,
-        prompt_start_ps: int,
-    ) -> simpy.Event:
+    def start(self, handover: Handover) -> simpy.Event:
         """As `Moves.start`."""
-        now = int(self.env.now)
-        took = self._duration(source, destination, tokens)
+        now, source = int(self.env.now), handover.source
+        took = self._duration(source, handover.destination, handover.tokens)
         free = self._free_ps.get(source.index, 0)
         begin, end = max(now, free), max(now, free) + took
-        if self._layered and request.token_ps[-1] == now:
-            first = (now - prompt_start_ps) // self._num_layers
-            begin = max(prompt_start_ps + first, free)
+        if self._layered and handover.request.token_ps[-1] == now:
+            first = (now - handover.prompt_start_ps) // self._num_layers
+            begin = max(handover.prompt_start_ps + first, free)
             end = max(begin + took, now + took // self._num_layers)
         self._free_ps[source.index] = end
-        self.log.add(
-            request=request.request_id, source=source.index, destination=destination.index,
-            start_ps=begin, end_ps=end, bytes=num_bytes, kind=TRANSFER,
-        )  # fmt: skip
+        self.log.add_handover(handover, begin, end)
         return self.env.timeout(end - now)

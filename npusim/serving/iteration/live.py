@@ -15,9 +15,8 @@ from npusim.passes.kv_transfer import Move, MoveEngines, append_kv_transfer
 from npusim.passes.move_engines import engines_of, with_move_engines
 from npusim.passes.shared.chip import sustained
 from npusim.program import Program
-from npusim.serving.instance import Instance
 from npusim.serving.kv.cache import KvCache
-from npusim.serving.moves import TRANSFER, MoveLog, TimedMoves
+from npusim.serving.moves import Handover, MoveLog, TimedMoves
 from npusim.serving.request import Request, Work
 from npusim.serving.settle import Settled
 from npusim.simulate import lower_batch
@@ -27,7 +26,8 @@ Destination = Callable[[Request], Settled | None]
 
 
 class Machines:
-    """The chips of a scenario, each a session of its own in one simulated time."""
+    """The chips of a scenario, each a session of its own in one simulated time. `moved` has, by
+    request, the event that KV which leaves beside its iteration has arrived."""
 
     def __init__(self, env: simpy.Environment, setup: Setup) -> None:
         self._env = env
@@ -36,6 +36,7 @@ class Machines:
         self._num_sources = sum(roles)
         self.hardware = with_move_engines(sustained(setup.hardware), self._num_sources)
         self._sessions: dict[int, Session] = {}
+        self.moved: dict[int, simpy.Event] = {}
 
     def of(self, index: int, settled: Settled) -> Session:
         """The chip of instance `index`; one that runs kernels has its chips to itself.
@@ -83,7 +84,7 @@ class LiveExecution:
     next program is submitted when the first stage's tasks have ended, and its tasks queue behind.
 
     `destination(request)` names the instance that the KV of a prompt goes to layer by layer, beside
-    the iteration that ends it (None: not now); `moved` has the event of its arrival.
+    the iteration that ends it (None: not now); `machines.moved` has the event of its arrival.
     """
 
     def __init__(
@@ -105,7 +106,6 @@ class LiveExecution:
         self._rows = rows
         self._host_ps = host_ps
         self.destination: Destination = lambda request: None
-        self.moved: dict[int, simpy.Event] = {}
 
     def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """(the first stage is free, all tokens are out)."""
@@ -117,7 +117,7 @@ class LiveExecution:
         free, done = self._env.event(), self._env.event()
         leave = [self._env.event() for _ in moving]
         for work, event in zip(moving, leave, strict=True):
-            self.moved[work.request.request_id] = event
+            self._machines.moved[work.request.request_id] = event
         self._env.process(self._run(program, group, delay_ps, free, done, leave))
         return (done, done) if self._settled.row.pp == 1 else (free, done)
 
@@ -184,51 +184,29 @@ class LiveMoves:
         self,
         env: simpy.Environment,
         log: MoveLog,
-        program: Callable[[Instance, Instance, int], Program | None],
-        sessions: Callable[[Instance], Session],
+        machines: Machines,
+        program: Callable[[Handover], Program | None],
         others: TimedMoves,
     ) -> None:
         self.env = env
         self.log = log
+        self._machines = machines
         self._program = program
-        self._sessions = sessions
         self._others = others
 
-    def start(
-        self,
-        request: Request,
-        source: Instance,
-        destination: Instance,
-        tokens: int,
-        num_bytes: int,
-        prompt_start_ps: int,
-    ) -> simpy.Event:
+    def start(self, handover: Handover) -> simpy.Event:
         """As `Moves.start`."""
-        moved = getattr(source.execution, "moved", {}).pop(request.request_id, None)
-        begin_ps = prompt_start_ps if moved is not None else int(self.env.now)
-        if moved is None:
-            program = self._program(source, destination, tokens)
-            if program is None:
-                return self._others.start(
-                    request, source, destination, tokens, num_bytes, prompt_start_ps
-                )
-            moved = self._sessions(source).submit(program)[0]
-        return self.env.process(
-            self._wait(moved, request, source, destination, begin_ps, num_bytes)
-        )
+        begun = self._machines.moved.pop(handover.request.request_id, None)
+        if begun is not None:
+            return self.env.process(self._wait(begun, handover, handover.prompt_start_ps))
+        program = self._program(handover)
+        if program is None:
+            return self._others.start(handover)
+        source = handover.source
+        moved = self._machines.of(source.index, source.settled).submit(program)[0]
+        return self.env.process(self._wait(moved, handover, int(self.env.now)))
 
-    def _wait(
-        self,
-        moved: simpy.Event,
-        request: Request,
-        source: Instance,
-        destination: Instance,
-        begin_ps: int,
-        num_bytes: int,
-    ):
+    def _wait(self, moved: simpy.Event, handover: Handover, begin_ps: int):
         if not moved.processed:
             yield moved
-        self.log.add(
-            request=request.request_id, source=source.index, destination=destination.index,
-            start_ps=begin_ps, end_ps=int(self.env.now), bytes=num_bytes, kind=TRANSFER,
-        )  # fmt: skip
+        self.log.add_handover(handover, begin_ps, int(self.env.now))
