@@ -122,7 +122,7 @@ class Server:
         )
 
     def _instance(self, index: int, settled: Settled, backend: Backend) -> Instance:
-        cache = KV_CACHES[settled.kv.layout](settled.size, settled.kv, None)
+        cache = KV_CACHES[settled.kv.layout](settled.size, settled.kv)
         queues, away = Queues(cache, settled.kv), self.preemptions
         queues.on_preempt = lambda request: away.begin(request, index, int(self.env.now))
         queues.on_admit = lambda request: away.end(request, int(self.env.now))

@@ -86,7 +86,7 @@ class KvCache(Protocol):
         """AssertionError when a block has leaked, is owned twice, or a count is wrong."""
 
 
-KV_CACHES: dict[str, Callable[[KvSize, Kv, int | None], KvCache]] = {
+KV_CACHES: dict[str, Callable[[KvSize, Kv], KvCache]] = {
     "paged": PagedKv,
     "sram_ring": SramRingKv,
 }

@@ -29,7 +29,7 @@ class Held:
 class PagedKv:
     """KV in blocks of `block_tokens`, taken as a request grows; `KvCache` tells the methods."""
 
-    def __init__(self, size: KvSize, kv: Kv, max_request_tokens: int | None = None):
+    def __init__(self, size: KvSize, kv: Kv):
         self.size = size
         self._pool = BlockPool(size.num_blocks, size.sram_blocks)
         self._prefix = PrefixCache()

@@ -23,17 +23,16 @@ class Held:
 
 class SramRingKv:
     """A request's first tokens lie in scratchpad blocks, taken as it grows; when these are gone,
-    all its further ones go to its buffer in memory, which has room for its longest length (or for
-    `max_request_tokens`) and is reserved at admission: with memory, an admitted request always
-    grows. `KvCache` tells the methods.
+    all its further ones go to its buffer in memory, which has room for its longest length and is
+    reserved at admission: with memory, an admitted request always grows. `KvCache` tells the
+    methods.
 
     Assumes that a request that has begun its buffer takes no more scratchpad blocks. Nothing is
     shared or cached, and nothing is swapped.
     """
 
-    def __init__(self, size: KvSize, kv: Kv, max_request_tokens: int | None = None):
+    def __init__(self, size: KvSize, kv: Kv):
         self.size = size
-        self._longest = max_request_tokens
         self._pool = BlockPool(size.num_blocks, size.num_blocks)
         self._ring = Ring(size.memory_tokens)
         self._watermark = int(kv.watermark_fraction * size.num_blocks)
@@ -73,8 +72,7 @@ class SramRingKv:
     def fits_ever(self, tokens: int) -> bool:
         if not self.size.memory_tokens:
             return self._blocks(tokens) <= self.num_blocks
-        longest = tokens if self._longest is None else self._longest
-        return tokens <= longest <= self.size.memory_tokens
+        return tokens <= self.size.memory_tokens
 
     def lookup(self, request: Request) -> int:
         return 0
@@ -146,8 +144,6 @@ class SramRingKv:
     def _buffer_tokens(self, request: Request, tokens: int) -> int:
         """Length of its buffer. One that only prefills here may be longer than the ring at last:
         then it gets the ring as a whole."""
-        if self._longest is not None:
-            return self._longest
         return max(tokens, min(request.most_tokens, self.size.memory_tokens))
 
     def _blocks(self, tokens: int) -> int:

@@ -104,7 +104,7 @@ class Pair:
     """The cache and the model, driven together."""
 
     def __init__(self, size, kv):
-        self.cache = KV_CACHES["paged"](size, kv, None)
+        self.cache = KV_CACHES["paged"](size, kv)
         watermark = int(kv.watermark_fraction * size.num_blocks)
         self.model = Model(size.num_blocks, size.block_tokens, watermark)
         self.running: list[Request] = []
@@ -197,7 +197,7 @@ def test_paged_is_the_model(steps, block_tokens, id_tokens, watermark_fraction, 
 @given(steps=steps, memory_tokens=st.sampled_from([0, 40]))
 def test_every_layout_keeps_its_books_and_ends_empty(layout, steps, memory_tokens):
     size = KvSize(8, 8, 4, memory_tokens, SWAP_BLOCKS)
-    cache = KV_CACHES[layout](size, Kv(layout=layout, prefix_cache=layout == "paged"), None)
+    cache = KV_CACHES[layout](size, Kv(layout=layout, prefix_cache=layout == "paged"))
     running, out = [], []
     for number, step in enumerate(steps):
         if len(step) == 3:

@@ -10,7 +10,7 @@ from npusim.spec.serving import Kv
 def cache_of(num_blocks, sram_blocks=0, block_tokens=4, swap_blocks=0, **kv):
     size = KvSize(num_blocks, sram_blocks, block_tokens, swap_blocks=swap_blocks)
     kv = {"watermark_fraction": 0.0, "prefix_cache": True} | kv
-    return KV_CACHES["paged"](size, Kv(**kv), None)
+    return KV_CACHES["paged"](size, Kv(**kv))
 
 
 def request_of(request_id, prompt_tokens, prefix=(), id_tokens=4, output_tokens=8):

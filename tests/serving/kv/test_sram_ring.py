@@ -7,9 +7,9 @@ from npusim.serving.request import Request
 from npusim.spec.serving import Kv
 
 
-def cache_of(num_blocks, memory_tokens, longest=None, watermark_fraction=0.0):
+def cache_of(num_blocks, memory_tokens, watermark_fraction=0.0):
     kv = Kv(layout="sram_ring", watermark_fraction=watermark_fraction)
-    return KV_CACHES["sram_ring"](KvSize(num_blocks, num_blocks, 4, memory_tokens), kv, longest)
+    return KV_CACHES["sram_ring"](KvSize(num_blocks, num_blocks, 4, memory_tokens), kv)
 
 
 def request_of(request_id, prompt_tokens, output_tokens=1):
@@ -57,12 +57,6 @@ def test_the_buffer_of_the_longest_length_is_reserved_at_admission():
     assert not cache.admit(request_of(2, 4, output_tokens=6), 4)  # 9 > 8
     assert cache.admit(request_of(3, 4, output_tokens=5), 4)
     assert cache.occupancy == (2 * 4 + 20) / (100 * 4 + 20)
-
-
-def test_buffers_of_one_given_length():
-    cache = cache_of(100, 20, longest=10)
-    assert cache.fits_ever(10) and not cache.fits_ever(11)
-    assert [cache.admit(request_of(n, 1), 1) for n in range(3)] == [True, True, False]
 
 
 def test_the_oldest_request_holds_the_ring_up():

@@ -24,7 +24,7 @@ class Bench:
     def __init__(self, name, *, time=10, size=None, stages=1, limits=None, kv=None, slo=None):
         self.limits = Limits(**(limits or {}))
         self.kv = Kv(**{"watermark_fraction": 0.0, **(kv or {})})
-        self.cache = KV_CACHES[self.kv.layout](size or blocks(10**6), self.kv, None)
+        self.cache = KV_CACHES[self.kv.layout](size or blocks(10**6), self.kv)
         self.queues = Queues(self.cache, self.kv)
         args = (self.queues, self.limits, Slo(**(slo or {})), stages)
         self.scheduler = SCHEDULERS[name](*args)

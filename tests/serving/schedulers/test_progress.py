@@ -13,7 +13,7 @@ from npusim.spec.serving import Kv
 @pytest.fixture
 def queues(blocks_of):
     kv = Kv()
-    return Queues(KV_CACHES["paged"](blocks_of(10, tokens=4), kv, None), kv)
+    return Queues(KV_CACHES["paged"](blocks_of(10, tokens=4), kv), kv)
 
 
 def chunk(request, start, end, samples=False):
@@ -73,7 +73,7 @@ def test_two_prompts_that_never_fit_together_are_a_livelock_of_a_bad_victim(benc
     kv = {"reserve": "chunk", "num_blocks": 1}
     run = bench("chunked_prefill", limits={"max_tokens": 4, "chunk_tokens": 2}, kv=kv, size=None)
     run.watch = Watch("bad", run.queues, most_idle=50)
-    run.cache = KV_CACHES["paged"](run.cache.size.__class__(8, 0, 1), run.kv, None)
+    run.cache = KV_CACHES["paged"](run.cache.size.__class__(8, 0, 1), run.kv)
     run.queues.cache = run.cache
     run.queues.victim = lambda queues: max(
         (r for r in queues.running.values() if not r.in_flight),
