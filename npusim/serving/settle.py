@@ -4,24 +4,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from npusim.errors import CapacityError, SpecError
+from npusim.errors import SpecError
 from npusim.graph import batch as batches
 from npusim.graph.batch import Batch, Slice
-from npusim.graph.params import kv_bytes_per_token
 from npusim.graph.transformer import build
 from npusim.passes.footprint import Footprint, footprint
 from npusim.passes.share import Share
 from npusim.serve_trace import InstanceRow
 from npusim.serving.kv.blocks import KvSize
+from npusim.serving.kv_room import check_room, given_room, kv_size, spare_room, token_bytes
 from npusim.serving.placement import place_instances
 from npusim.serving.shared_memory import Bases, SharedMemories
 from npusim.spec.load import Setup
-from npusim.spec.model import Model
 from npusim.spec.serving import Instance, Kv, Limits
-from npusim.units import GIB
 
 TYPICAL_DECODES = batches.decode(16, 1024)
-LEAST_SHARE = 0.01  # of the KV in memory, for scratchpad room that nobody asked for
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def _share(setup: Setup, instance: Instance, cores: tuple[int, ...], bases: Base
         return Share()
     assert instance.kv is not None
     return Share(
-        cores=cores, memory_base=bases, kv_room_bytes=_given_room(setup, instance.kv, cores)
+        cores=cores, memory_base=bases, kv_room_bytes=given_room(setup, instance.kv, cores)
     )
 
 
@@ -162,14 +159,16 @@ def _settle(
     share = _share(setup, instance, cores, memories.bases(instance.chip))
     held = _footprint(setup, instance, share)
     if not kernels:
-        share = replace(share, buffers_bytes=held.buffers_bytes, kv_room_bytes=_room(held, share))
+        share = replace(
+            share, buffers_bytes=held.buffers_bytes, kv_room_bytes=spare_room(held, share)
+        )
     fraction = memories.fraction(instance.chip, held.memories)
-    size = _kv_size(setup, instance.kv, held, share, fraction)
+    size = kv_size(setup, instance.kv, held, share, fraction)
     memories.claim(instance.chip, [] if kernels else _reached(setup, cores), held.memories)
     scenario = setup.scenario.model_copy(
         update={"parallel": held.parallel, "placement": held.placement}
     )
-    _check_room(index, size)
+    check_room(index, size)
     return Settled(
         row=_row(setup, instance, index, cores, size),
         setup=replace(setup, scenario=scenario),
@@ -186,19 +185,15 @@ def _footprint(setup: Setup, instance: Instance, share: Share) -> Footprint:
     that and, where it decodes as well, for a decode step."""
     assert instance.placement is not None and instance.parallel is not None
     parallel = instance.parallel.model_copy(update={"micro_batches": 1})
+    assert setup.model is not None
     beside = [TYPICAL_DECODES] if instance.role == "both" else []
     largest, *others = (
-        build(_model(setup), batch, parallel.mla) for batch in (largest_batch(instance), *beside)
+        build(setup.model, batch, parallel.mla) for batch in (largest_batch(instance), *beside)
     )
     return footprint(
         largest, setup.hardware, parallel, instance.placement, setup.scenario.dtype, share,
         beside=others,
     )  # fmt: skip
-
-
-def _model(setup: Setup) -> Model:
-    assert setup.model is not None
-    return setup.model
 
 
 def largest_batch(instance: Instance) -> Batch:
@@ -211,71 +206,10 @@ def largest_batch(instance: Instance) -> Batch:
     return (Slice(limits.max_tokens),)
 
 
-def _given_room(setup: Setup, kv: Kv, cores: tuple[int, ...]) -> int | None:
-    if kv.sram_fraction is None:
-        return None
-    specs = setup.hardware.cores()
-    return min(int(kv.sram_fraction * specs[core].scratchpad.capacity_bytes) for core in cores)
-
-
-def _room(found: Footprint, share: Share) -> int:
-    """Scratchpad room for KV on every core: what was asked for, else what nothing claims, unless
-    that is too little to tell beside the memory's."""
-    if share.kv_room_bytes is not None:
-        return share.kv_room_bytes
-    holders = [core for core in found.cores if core.kv_bits_per_token]
-    room = min((core.unclaimed_bytes for core in holders), default=0)
-    tokens = min((8 * room / core.kv_bits_per_token for core in holders), default=0)
-    return 0 if tokens < LEAST_SHARE * found.memory_tokens() else max(0, room)
-
-
-def _kv_size(setup: Setup, kv: Kv, found: Footprint, share: Share, fraction: float) -> KvSize:
-    """Blocks that the scratchpads of an instance, and its `fraction` of what is free in memories,
-    hold."""
-    room_bits = 8 * (share.kv_room_bytes or 0)
-    bits = [core.kv_bits_per_token for core in found.cores if core.kv_bits_per_token]
-    sram_tokens = int(room_bits / max(bits)) if bits else 0
-    memory_tokens = int(found.memory_tokens() * kv.memory_fraction * fraction)
-    per_token = kv_bytes_per_token(_model(setup), setup.scenario.dtype.kv)
-    if kv.layout == "sram_ring":
-        block_bytes = setup.hardware.cores()[found.cores[0].core].scratchpad.block_bytes
-        tokens = max(1, int(8 * block_bytes / max(bits)))
-        blocks = sram_tokens // tokens
-        _check_blocks(kv, blocks, tokens)
-        return KvSize(kv.num_blocks or blocks, kv.num_blocks or blocks, tokens, memory_tokens)
-    sram_blocks = sram_tokens // kv.block_tokens
-    most = (sram_tokens + int(found.memory_tokens() * fraction)) // kv.block_tokens
-    _check_blocks(kv, most, kv.block_tokens)
-    num_blocks = kv.num_blocks or (sram_tokens + memory_tokens) // kv.block_tokens
-    return KvSize(
-        num_blocks,
-        min(sram_blocks, num_blocks),
-        kv.block_tokens,
-        swap_blocks=int(kv.swap_gib * GIB / (per_token * kv.block_tokens)),
-    )
-
-
-def _check_blocks(kv: Kv, most: int, block_tokens: int) -> None:
-    if kv.num_blocks is not None and kv.num_blocks > most:
-        raise CapacityError(
-            f"serving.kv.num_blocks is {kv.num_blocks:,}, an instance has room for {most:,} blocks "
-            f"of {block_tokens} tokens; lower it, or raise tp or pp"
-        )
-
-
-def _check_room(index: int, size: KvSize) -> None:
-    if size.num_blocks * size.block_tokens + size.memory_tokens < 1:
-        raise CapacityError(
-            f"instance {index}: weights and buffers leave no room for KV; raise tp or pp, "
-            "lower limits.max_tokens, or use fewer bits"
-        )
-
-
 def _row(
     setup: Setup, instance: Instance, index: int, cores: tuple[int, ...], size: KvSize
 ) -> InstanceRow:
     assert instance.parallel is not None and instance.scheduler is not None
-    table = setup.model is None
     return InstanceRow(
         name=f"{instance.role} {index}",
         role=instance.role,
@@ -287,9 +221,7 @@ def _row(
         num_blocks=size.num_blocks,
         block_tokens=size.block_tokens,
         sram_blocks=size.sram_blocks,
-        kv_bytes_per_token=0
-        if table
-        else kv_bytes_per_token(_model(setup), setup.scenario.dtype.kv),
+        kv_bytes_per_token=token_bytes(setup),
     )
 
 
