@@ -4,11 +4,25 @@ What an iteration and a move share is the memory, the NoC and the scratchpad's p
 a DMA engine, where one that waits for its data would hold up the other.
 """
 
-from npusim.passes.kv_transfer import COMMON, MoveEngines
+from dataclasses import dataclass
+
 from npusim.spec.core import Dma
 from npusim.spec.hardware import Hardware
 
 MOST_ENGINES = 32  # of a core, see spec.core.Dma
+
+
+@dataclass(frozen=True)
+class MoveEngines:
+    """DMA engines that moves use: one sends, one loads, one stores; the last the core has where it
+    has fewer."""
+
+    send: int = 0
+    load: int = 1
+    store: int = 2
+
+
+COMMON = MoveEngines()
 
 
 def with_move_engines(hardware: Hardware, num_sources: int) -> Hardware:

@@ -11,8 +11,8 @@ from npusim.errors import SpecError
 from npusim.graph.batch import Slice
 from npusim.machine.session import Session
 from npusim.passes.kv_flows import KvRow, kv_home
-from npusim.passes.kv_transfer import Move, MoveEngines, append_kv_transfer
-from npusim.passes.move_engines import engines_of, with_move_engines
+from npusim.passes.kv_transfer import Move, append_kv_transfer
+from npusim.passes.move_engines import MoveEngines, engines_of, with_move_engines
 from npusim.passes.shared.chip import sustained
 from npusim.program import Program
 from npusim.serving.kv.cache import KvCache

@@ -6,7 +6,8 @@ from npusim.graph.transformer import build
 from npusim.machine.system import run as run_machine
 from npusim.passes.chip_links import message_ps
 from npusim.passes.kv_flows import KvRow, kv_home, kv_rows
-from npusim.passes.kv_transfer import COMMON, MoveEngines, lower_kv_transfer
+from npusim.passes.kv_transfer import lower_kv_transfer
+from npusim.passes.move_engines import COMMON, MoveEngines
 from npusim.passes.shared.chip import sustained
 from npusim.program import Program
 from npusim.serving.iteration.memo import LEAST_CONTEXT, Grid, edges
