@@ -94,13 +94,11 @@ def footprint(
     placement: str,
     dtypes: Dtypes,
     share: Share = WHOLE,
-    reserve_fraction: float = 0.0,
     beside: Sequence[nx.DiGraph] = (),
 ) -> Footprint:
     """What an instance holds while it runs `graph`, whose own KV cache is left out; without
-    `kv_room_bytes` no room is kept for KV in the scratchpads. `reserve_fraction` of every memory is
-    not given to KV. `beside`: other iterations (a decode step) that `auto` chooses a mapping for,
-    each as important as the largest.
+    `kv_room_bytes` no room is kept for KV in the scratchpads. `beside`: other iterations (a decode
+    step) that `auto` chooses a mapping for, each as important as the largest.
 
     Raises SpecError when the mapping cannot be used for this model, these cores, or an instance (dp
     above 1); CapacityError when weights and buffers do not fit.
@@ -109,11 +107,11 @@ def footprint(
         raise SpecError("an instance is one replica; dp must be 1, list more instances", "parallel")
     if hardware.kernels is not None:
         held = held_by_chip(graph, hardware, parallel, dtypes)
-        return _of_chip(held, hardware, parallel, placement, share, reserve_fraction)
+        return _of_chip(held, hardware, parallel, placement, share)
     mapped, choice, _ = map_graph(graph, hardware, parallel, placement, dtypes, share, beside)
     fixed = replace(share, kv_room_bytes=share.kv_room_bytes or 0)
     planned = plan(mapped, hardware, fixed, with_kv=False)
-    memories = _memories(mapped, planned, hardware, fixed, reserve_fraction)
+    memories = _memories(planned, hardware)
     return Footprint(
         groups=tuple(tuple(cores) for cores in choice.groups[0]),
         cores=_cores(mapped, planned, hardware, fixed, memories),
@@ -154,17 +152,12 @@ def _cores(
     return tuple(found)
 
 
-def _memories(
-    mapped: Mapped, planned: Planned, hardware: Hardware, share: Share, reserve_fraction: float
-) -> tuple[MemoryFootprint, ...]:
+def _memories(planned: Planned, hardware: Hardware) -> tuple[MemoryFootprint, ...]:
     """Assumes that a core keeps its KV in the memory with most room of those that it reaches, and
     that each core's part of it starts on a stripe of its own."""
     used = planned.plan.memory.used_bytes
     instances = hardware.memory_instances()
-    room = {
-        i.memory_id: int(i.memory.capacity_bytes * (1 - reserve_fraction)) - used[i.memory_id]
-        for i in instances
-    }
+    room = {i.memory_id: i.memory.capacity_bytes - used[i.memory_id] for i in instances}
     users: dict[int, list[int]] = defaultdict(list)
     for core in sorted(planned.limits):
         reached = [i.memory_id for i in instances if core in i.cores]
@@ -185,13 +178,12 @@ def _of_chip(
     parallel: Parallel,
     placement: str,
     share: Share,
-    reserve_fraction: float,
 ) -> Footprint:
-    """One chip for all: what is not weights, activations or reserved is for KV."""
-    memory_id, memory = held.memory_id, hardware.memory_instances()[held.memory_id].memory
+    """One chip for all: what is not weights or activations is for KV."""
+    memory_id = held.memory_id
     above = MemoryMap(hardware.memory_instances(), share.memory_base)
     first = above.used_bytes[memory_id] + held.weight_bytes + held.activation_bytes
-    free = held.room_bytes - first - int(memory.capacity_bytes * reserve_fraction)
+    free = held.room_bytes - first
     core = CoreFootprint(
         core=0, stage=0, rank=0, scratchpad_bytes=0, block_bytes=1, buffers_bytes=0,
         resident_weight_bytes=0, memory_weight_bytes=held.weight_bytes, unclaimed_bytes=0,

@@ -229,14 +229,6 @@ def test_cores_share_the_room_of_a_shared_memory():
     assert found.memory_tokens() == int(memory.free_bytes * 8 / bits)
 
 
-def test_a_reserve_is_not_given_to_kv(chip):
-    graph = build(load_model("qwen3-4b", TINY), MIXED)
-    whole, half = (
-        footprint(graph, chip, PARALLEL, "ring", Dtypes(), reserve_fraction=f) for f in (0.0, 0.5)
-    )
-    assert whole.memories[0].free_bytes - half.memories[0].free_bytes == 2 * GIB
-
-
 def test_an_instance_of_one_kind_of_cores():
     chip = load_hardware("npu_hetero_pd")
     share = Share(cores=tuple(range(42, 64)), kv_room_bytes=MIB)
