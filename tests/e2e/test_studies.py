@@ -14,7 +14,7 @@ SCRIPTS = {
     "placement": (),
     "sram_hbm": ("10",),
     "coarse": ("8",),
-    "pd_ratio": ("13",),
+    "pd_ratio": (),
     "heterogeneous_decode": (),
     "fusion_stages": ("14",),
     "fusion_or_split": (),

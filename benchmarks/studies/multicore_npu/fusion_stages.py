@@ -105,7 +105,7 @@ def _verdicts(results: Results, name: str, prompt: int) -> list[Verdict]:
     text = ", ".join(f"{size} MiB {stages}" for size, stages in zip(sizes, best, strict=True))
     expected = [expected_best(name, size) for size in sizes]
     return [
-        _verdict(f"{case}: at {sizes[0]} MiB more stages are faster", small == sorted(small),
+        _verdict(f"{case}: at {sizes[0]} MiB {STAGES[0]} stages are best", small[0] == min(small),
                  small, results, name, sizes[0], prompt),
         _verdict(f"{case}: at {sizes[-1]} MiB fewer stages are faster",
                  large == sorted(large, reverse=True), large, results, name, sizes[-1], prompt),
