@@ -6,6 +6,8 @@ import numpy as np
 
 WAITING, DONE, REJECTED = range(3)
 STATUS_NAMES = ("unfinished", "done", "rejected")
+TRANSFER, SWAP_OUT, SWAP_IN = range(3)
+MOVE_NAMES = ("transfer", "swap_out", "swap_in")
 NONE = -1
 
 REQUEST_COLUMNS = {
@@ -44,7 +46,7 @@ TRANSFER_COLUMNS = {
     "start_ps": "start",
     "end_ps": "all of it is there",
     "bytes": "KV bytes",
-    "kind": "index into KIND_NAMES",
+    "kind": "index into MOVE_NAMES",
 }
 PREEMPTION_COLUMNS = {
     "request": "number",
@@ -52,7 +54,6 @@ PREEMPTION_COLUMNS = {
     "start_ps": "taken out of the batch, its KV dropped or swapped out",
     "end_ps": "in a batch again; -1: never",
 }
-KIND_NAMES = ("transfer", "swap_out", "swap_in")
 
 
 @dataclass(frozen=True)

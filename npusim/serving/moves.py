@@ -7,11 +7,10 @@ from typing import Protocol
 
 import simpy
 
-from npusim.serve_trace import KIND_NAMES, TRANSFER_COLUMNS
+from npusim.serve_trace import SWAP_IN, SWAP_OUT, TRANSFER, TRANSFER_COLUMNS
 from npusim.serving.instance import Instance
 from npusim.serving.request import Request
 
-TRANSFER, SWAP_OUT, SWAP_IN = range(len(KIND_NAMES))
 Duration = Callable[[Instance, Instance, int], int]  # source, destination, tokens → ps
 
 

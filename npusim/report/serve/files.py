@@ -7,7 +7,7 @@ import numpy as np
 
 from npusim.report.replace import replacing
 from npusim.report.serve.metrics import mean_gaps_ps, request_times
-from npusim.serve_trace import DONE, KIND_NAMES, STATUS_NAMES, ServeRun
+from npusim.serve_trace import DONE, MOVE_NAMES, STATUS_NAMES, ServeRun
 from npusim.units import PS_PER_MS, PS_PER_S
 
 CHUNK = 20_000  # rows that are text at a time
@@ -98,7 +98,7 @@ def _transfers(run: ServeRun) -> list[Column]:
     columns, names = run.transfers, [row.name for row in run.instances]
     return [
         ("request", columns["request"].tolist()),
-        ("kind", _names(columns["kind"], KIND_NAMES)),
+        ("kind", _names(columns["kind"], MOVE_NAMES)),
         *((name, _names(columns[name], names)) for name in ("source", "destination")),
         *((f"{name}_s", seconds(columns[f"{name}_ps"])) for name in ("start", "end")),
         ("duration_ms", milliseconds(columns["end_ps"] - columns["start_ps"])),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from npusim.serve_trace import KIND_NAMES, WAITING, ServeRun
+from npusim.serve_trace import MOVE_NAMES, WAITING, ServeRun
 from npusim.units import PS_PER_NS
 
 NEARLY_FULL = 0.9  # of the KV blocks: a waiting request that needs more does not get in
@@ -77,7 +77,7 @@ def role_rows(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def transfer_rows(run: ServeRun) -> list[dict[str, Any]]:
     """A row a kind of move that there was; keys: schema.TRANSFER_KEYS."""
     rows = []
-    for kind, name in enumerate(KIND_NAMES):
+    for kind, name in enumerate(MOVE_NAMES):
         chosen = run.transfers["kind"] == kind
         if chosen.any():
             took = (run.transfers["end_ps"] - run.transfers["start_ps"])[chosen]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npusim.report.serve.instances import Span, instance_rows, role_rows, transfer_rows
-from npusim.serve_trace import DONE, REJECTED, WAITING, ServeRun
+from npusim.serve_trace import DONE, REJECTED, TRANSFER, WAITING, ServeRun
 from npusim.spec.serving import Slo
 from npusim.units import PS_PER_MS, PS_PER_S
 
@@ -80,7 +80,7 @@ def _handover_ps(run: ServeRun) -> np.ndarray:
     decode), at most the time to the last token; what moves beside the prefill costs nothing."""
     moves, first = run.transfers, run.requests["first_token_ps"]
     there = run.requests["finish_ps"].copy()
-    moved = moves["kind"] == 0
+    moved = moves["kind"] == TRANSFER
     np.minimum.at(there, moves["request"][moved], moves["end_ps"][moved])
     has_moved = np.zeros(len(there), bool)
     has_moved[moves["request"][moved]] = True

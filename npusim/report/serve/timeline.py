@@ -10,7 +10,7 @@ from npusim.report.lanes import lanes
 from npusim.report.serve.instances import iterations_of, last_ps
 from npusim.report.serve.requests import request_slices
 from npusim.report.timeline import write_events
-from npusim.serve_trace import ServeRun
+from npusim.serve_trace import TRANSFER, ServeRun
 
 MAX_REQUESTS = 2_000  # that get a track; viewers do not hold many more
 GROUP_REQUESTS = 100
@@ -28,14 +28,6 @@ def write_serve_timeline(run: ServeRun, path: str | Path) -> Path:
     The same run gives the same bytes. Raises SpecError for an unknown suffix.
     """
     return write_events(serve_timeline(run), path)
-
-
-def timeline_note(run: ServeRun) -> str:
-    """What a timeline leaves out of a run; empty when it is all there."""
-    count = len(run.requests["request"])
-    if count <= MAX_REQUESTS:
-        return ""
-    return f"the timeline has tracks for the first {MAX_REQUESTS:,} of {count:,} requests"
 
 
 def serve_timeline(run: ServeRun) -> Timeline:
@@ -110,7 +102,7 @@ def _iterations(run: ServeRun, tables: Tables) -> Slices:
 
 def _moves(run: ServeRun, tables: Tables, shown: int) -> list[Slices]:
     """KV that is sent, the same as it is received, and swaps; an arrow from each sent one."""
-    moved = run.transfers["kind"] == 0
+    moved = run.transfers["kind"] == TRANSFER
     flow = np.where(moved, np.arange(1, len(moved) + 1), 0)
     names = _move_names(run, tables, shown)
     found = []
@@ -135,7 +127,7 @@ def _move_names(run: ServeRun, tables: Tables, shown: int) -> np.ndarray:
     named[-1] = tables.text("KV")
     swaps = np.array([0, tables.text("swap out"), tables.text("swap in")])
     by_request = named[np.minimum(columns["request"], shown)]
-    return np.where(columns["kind"] == 0, by_request, swaps[columns["kind"]])
+    return np.where(columns["kind"] == TRANSFER, by_request, swaps[columns["kind"]])
 
 
 def _counts(run: ServeRun, tables: Tables) -> Iterator[Counts]:
