@@ -41,7 +41,9 @@ def serve_at_highest_rate(
             f"--find-rate: no rate meets the goals, tried down to {found.tried[-1][0]:.3g}/s; "
             f"loosen them, or lower serving.slo.attain_fraction {slo.attain_fraction}"
         )
-    run = replace(found.run, partial=INTERRUPTED) if found.interrupted else found.run
+    run = found.run
+    if found.interrupted:
+        run = replace(run, partial="interrupted while rates were tried")
     return found.setup, run, _facts(found)
 
 
@@ -61,6 +63,3 @@ def rate_text(facts: dict[str, Any]) -> str:
         return "no rate was found that meets the goals; the tables above are of the last one tried"
     bound = f"; at {above:.4g}/s it does not" if above else "; no rate was too high"
     return f"highest rate that meets the goals: {rate:.4g} requests/s{bound} {tried}"
-
-
-INTERRUPTED = "interrupted while rates were tried"
