@@ -2,6 +2,10 @@
 
 `live` runs every iteration and every move of KV on one machine, where they contend; `memo` gives
 each what it takes alone on the idle chip, interpolated between simulated ones.
+
+Requests are dealt round robin: where the least loaded instance is chosen, a request that comes just
+before or after an iteration's end may go elsewhere, and of ten requests that moves means by more
+than times do (the mean TTFT of "two instances, tp 4, 28 layers" by -22.9 %, by -1.1 % so).
 """
 
 from dataclasses import dataclass, replace
@@ -43,6 +47,7 @@ class Case:
             f"model.num_hidden_layers={self.layers}",
             f"traffic={{{arrivals}, prompt: {prompt}, output: {output}}}",
             "serving.limits={max_requests: 16, max_tokens: 512}",
+            "serving.routing=round_robin",
             *(f"serving.{key}" for key in self.serving),
         )
 
