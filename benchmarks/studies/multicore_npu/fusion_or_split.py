@@ -200,11 +200,12 @@ def _fusion(results: Results, name: str, ratios: list[str]) -> list[Verdict]:
         ("fusion is 15 to 40 % behind at 10:1", behind, percent(last)),
         ("they cross once, between 1:1 and 5:1", between, text),
     )
-    failed = next((i for i, (_, holds, _) in enumerate(found) if not holds), None)
-    return [
-        Verdict("15", f"{name}: {rule}", holds, what, why if i == failed else "")
-        for i, (rule, holds, what) in enumerate(found)
-    ]
+    verdicts = []
+    for rule, holds, what in found:
+        said = any(verdict.why for verdict in verdicts)
+        reason = "" if holds else "as above" if said else why
+        verdicts.append(Verdict("15", f"{name}: {rule}", holds, what, reason))
+    return verdicts
 
 
 def _why(results: Results, name: str, ratios: list[str]) -> str:
