@@ -19,8 +19,6 @@ from npusim.units import PS_PER_US
 class Backend(Protocol):
     """What an instance's iterations, and KV between instances, run on."""
 
-    plans_ahead: bool  # whether KV leaves beside the iteration, so that its goal must be known
-
     def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution: ...
 
     def moves(self, log: MoveLog) -> Moves: ...
@@ -31,8 +29,6 @@ class Backend(Protocol):
 
 class TimedBackend:
     """Iterations and moves take what each takes alone: memo, analytic, table."""
-
-    plans_ahead = False
 
     def __init__(
         self, env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
@@ -69,7 +65,6 @@ class LiveBackend:
     ) -> None:
         from npusim.serving.iteration.live import Machines
 
-        self.plans_ahead = setup.scenario.serving.transfer == "layer"
         self._machines = Machines(env, setup)
         self._timed = TimedBackend(env, setup, timings, interrupt)
         self._env = env
@@ -95,7 +90,8 @@ class LiveBackend:
             engines = machines.engines(handover.source.index)
             return self._transfers.program(*ends, handover.tokens, machines.hardware, engines)
 
-        return LiveMoves(self._env, log, machines, program, self._timed.moves(log))
+        layered = self._setup.scenario.serving.transfer == "layer"
+        return LiveMoves(self._env, log, machines, program, self._timed.moves(log), layered)
 
     def facts(self) -> Facts:
         return self._machines.facts()

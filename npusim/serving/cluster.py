@@ -11,7 +11,6 @@ from npusim.serving.instance import Instance
 from npusim.serving.moves import Handover, Moves
 from npusim.serving.request import NEVER, Request, Work
 from npusim.serving.routing import Router
-from npusim.serving.settle import Settled
 
 FOREVER = 1 << 62
 PREFILL_ROLES = ("both", "prefill")
@@ -32,7 +31,6 @@ class Cluster:
         router: Router,
         moves: Moves,
         reject: bool,
-        plans_ahead: bool = False,
         most_positions: int = FOREVER,
     ) -> None:
         self.env = env
@@ -40,7 +38,6 @@ class Cluster:
         self.router = router
         self.moves = moves
         self.reject = reject
-        self.plans_ahead = plans_ahead
         self.most_positions = most_positions
         self.num_open = 0
         self._num_upstream = 0  # requests that are not on a decode instance yet
@@ -155,22 +152,18 @@ class Cluster:
         for work in works:
             if work.samples:
                 self._prompt_start[work.request.request_id] = int(self.env.now)
-                self._plan(work.request)
+                self._plan(work.request, instance)
 
-    def _plan(self, request: Request) -> None:
+    def _plan(self, request: Request, source: Instance) -> None:
         """Where KV is to leave layer by layer, the decode instance is chosen when the prompt's last
         iteration begins, if one has room and no one waits for it."""
         last = request.generated_tokens + 1 >= request.output_tokens
-        if self.plans_ahead and not last and not self._ready:
+        if self.moves.plans_ahead and not last and not self._ready:
             destination = self._reserve(request)
             if destination is not None:
+                self.moves.plan(request, source, destination)
                 self._planned[request.request_id] = destination
                 self._there[request.request_id] = 0  # all of it goes
-
-    def destination(self, request: Request) -> Settled | None:
-        """The instance that a request's KV goes to already, if any."""
-        planned = self._planned.get(request.request_id)
-        return planned.settled if planned else None
 
     def _token(self, request: Request, instance: Instance) -> None:
         """A token is out: the request is finished, goes on here, or goes to a decode instance."""

@@ -17,10 +17,7 @@ from npusim.units import transfer_ps
 
 
 class Execution(Protocol):
-    """What makes an iteration take its time. `destination(request)` names where its KV goes to
-    beside the iteration that ends its prompt, if anywhere."""
-
-    destination: Callable[[Request], Settled | None]
+    """What makes an iteration take its time."""
 
     def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """Begins an iteration in `delay_ps`: (the next may begin, all its tokens are out)."""

@@ -62,7 +62,13 @@ class MoveLog:
 
 
 class Moves(Protocol):
-    """What moves KV between instances."""
+    """What moves KV between instances. With `plans_ahead` it wants to know where KV goes before the
+    iteration that makes it begins."""
+
+    plans_ahead: bool
+
+    def plan(self, request: Request, source: Instance, destination: Instance) -> None:
+        """`source` launches the iteration next that ends the request's prompt."""
 
     def start(self, handover: Handover) -> simpy.Event:
         """Begins the move; the event of its arrival."""
@@ -75,6 +81,8 @@ class TimedMoves:
     one's when it has ended; KV that had to wait for room leaves as a whole. Assumes that layers
     take equal time, and that neither moves nor iterations slow one another.
     """
+
+    plans_ahead = False
 
     def __init__(
         self,
@@ -90,6 +98,9 @@ class TimedMoves:
         self._num_layers = num_layers
         self._layered = layered
         self._free_ps: dict[int, int] = {}
+
+    def plan(self, request: Request, source: Instance, destination: Instance) -> None:
+        """Nothing: what a move takes is known when it starts."""
 
     def start(self, handover: Handover) -> simpy.Event:
         """As `Moves.start`."""

@@ -81,12 +81,11 @@ class Server:
         serving = setup.scenario.serving
         self.cluster = Cluster(
             self.env, instances, pick(ROUTERS, serving.routing, "serving.routing"),
-            backend.moves(self.moves), serving.too_long == "reject", backend.plans_ahead,
+            backend.moves(self.moves), serving.too_long == "reject",
             setup.model.max_positions if setup.model else FOREVER,
         )  # fmt: skip
         for instance in instances:
             instance.on_swap = self.moves.add_swap
-            instance.execution.destination = self.cluster.destination
 
     def run(self) -> str:
         """Serves to the end; why it ended early, or an empty text."""

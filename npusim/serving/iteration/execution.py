@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 import simpy
 
-from npusim.serving.request import Request, Work
-from npusim.serving.settle import Settled
+from npusim.serving.request import Work
 
 StageTimes = Callable[[Sequence[Work]], tuple[int, ...]]
 
@@ -19,7 +18,6 @@ class TimedExecution:
         self._stage_ps = stage_ps
         self._host_ps = host_ps
         self._free_ps: list[int] = []
-        self.destination: Callable[[Request], Settled | None] = lambda request: None
 
     def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """(the first stage is free, the iteration is done); one event when there is one stage."""

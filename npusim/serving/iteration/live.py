@@ -15,6 +15,8 @@ from npusim.passes.kv_transfer import Move, append_kv_transfer
 from npusim.passes.move_engines import MoveEngines, engines_of, with_move_engines
 from npusim.passes.shared.chip import sustained
 from npusim.program import Program
+from npusim.serving.instance import Instance
+from npusim.serving.iteration.transfer import crosses_links
 from npusim.serving.kv.cache import KvCache
 from npusim.serving.moves import Handover, MoveLog, TimedMoves
 from npusim.serving.request import Request, Work
@@ -22,12 +24,13 @@ from npusim.serving.settle import Settled
 from npusim.simulate import lower_batch
 from npusim.spec.load import Setup
 
-Destination = Callable[[Request], Settled | None]
-
 
 class Machines:
-    """The chips of a scenario, each a session of its own in one simulated time. `moved` has, by
-    request, the event that KV which leaves beside its iteration has arrived."""
+    """The chips of a scenario, each a session of its own in one simulated time.
+
+    Of KV that leaves beside its iteration, by request: `planned`, where it goes, until the
+    iteration is launched; `moved`, the event of its arrival, until someone waits for it.
+    """
 
     def __init__(self, env: simpy.Environment, setup: Setup) -> None:
         self._env = env
@@ -36,6 +39,7 @@ class Machines:
         self._num_sources = sum(roles)
         self.hardware = with_move_engines(sustained(setup.hardware), self._num_sources)
         self._sessions: dict[int, Session] = {}
+        self.planned: dict[int, Settled] = {}
         self.moved: dict[int, simpy.Event] = {}
 
     def of(self, index: int, settled: Settled) -> Session:
@@ -82,9 +86,8 @@ class Machines:
 class LiveExecution:
     """Iterations of one instance as programs of the machine it lies on. With pipeline stages, the
     next program is submitted when the first stage's tasks have ended, and its tasks queue behind.
-
-    `destination(request)` names the instance that the KV of a prompt goes to layer by layer, beside
-    the iteration that ends it (None: not now); `machines.moved` has the event of its arrival.
+    The KV of a prompt leaves layer by layer, beside the iteration that ends it, where the machines
+    have it as planned.
     """
 
     def __init__(
@@ -105,19 +108,23 @@ class LiveExecution:
         self._cache = cache
         self._rows = rows
         self._host_ps = host_ps
-        self.destination: Destination = lambda request: None
 
     def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """(the first stage is free, all tokens are out)."""
         program = self._lower(works)
         group = self._stage_groups(program)
-        moving = [work for work in works if work.samples and self.destination(work.request)]
+        planned, moved = self._machines.planned, self._machines.moved
+        moving = [
+            (work, planned.pop(work.request.request_id))
+            for work in works
+            if work.request.request_id in planned
+        ]
         if moving:
             program, group = self._with_moves(program, moving)
         free, done = self._env.event(), self._env.event()
         leave = [self._env.event() for _ in moving]
-        for work, event in zip(moving, leave, strict=True):
-            self._machines.moved[work.request.request_id] = event
+        for (work, _), event in zip(moving, leave, strict=True):
+            moved[work.request.request_id] = event
         self._env.process(self._run(program, group, delay_ps, free, done, leave))
         return (done, done) if self._settled.row.pp == 1 else (free, done)
 
@@ -134,13 +141,14 @@ class LiveExecution:
             return np.zeros(len(program), np.int64)
         return np.where(np.isin(program.core, found.groups[0]), 0, 1)
 
-    def _with_moves(self, program: Program, moving: Sequence[Work]) -> tuple[Program, np.ndarray]:
+    def _with_moves(
+        self, program: Program, moving: Sequence[tuple[Work, Settled]]
+    ) -> tuple[Program, np.ndarray]:
         """The program with moves of KV beside it: groups 2, 3, …, one a request."""
         assert self._settled.footprint
         moves = []
-        for work in moving:
-            destination = self.destination(work.request)
-            assert destination and destination.footprint
+        for work, destination in moving:
+            assert destination.footprint
             moves.append(Move(kv_home(destination.footprint), work.new_tokens, work.context_tokens))
         setup = self._settled.setup
         merged, own = append_kv_transfer(
@@ -187,12 +195,19 @@ class LiveMoves:
         machines: Machines,
         program: Callable[[Handover], Program | None],
         others: TimedMoves,
+        layered: bool,
     ) -> None:
         self.env = env
         self.log = log
         self._machines = machines
         self._program = program
         self._others = others
+        self.plans_ahead = layered
+
+    def plan(self, request: Request, source: Instance, destination: Instance) -> None:
+        """As `Moves.plan`; the iteration's program has the move where it stays on the chip."""
+        if not crosses_links(source.settled, destination.settled):
+            self._machines.planned[request.request_id] = destination.settled
 
     def start(self, handover: Handover) -> simpy.Event:
         """As `Moves.start`."""

@@ -117,3 +117,14 @@ def test_a_chip_has_one_machine(run, monkeypatch):
     run("serving.instances=[{count: 2}, {chip: 1}]", "traffic.requests=1")
     assert len({id(session) for session in made[:2]}) == 1
     assert len({id(session) for session in made}) == 2
+
+
+def test_layer_by_layer_to_another_chip_crosses_the_link(run):
+    """1 GB/s = 1 byte a ns; the last of four layers leaves when the prompt ends."""
+    found = run(
+        "serving.instances=[{role: prefill}, {role: decode, chip: 1, parallel: {tp: 4}}]",
+        "serving.transfer=layer", "serving.kv_link={gb_s: 1.0, latency_us: 10}",
+    )  # fmt: skip
+    took_ps = 10_000_000 + 1000 * int(found.transfers["bytes"][0])
+    prompt_end_ps = int(found.requests["first_token_ps"][0])
+    assert found.transfers["end_ps"][0] == prompt_end_ps + took_ps // 4
