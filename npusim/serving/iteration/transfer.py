@@ -33,7 +33,7 @@ class TransferTimes:
     def __init__(self, setup: Setup, fidelity: Fidelity | None = None) -> None:
         self._setup = setup
         self._fidelity = fidelity or setup.scenario.fidelity
-        self._grids: dict[tuple[int, int], Grid] = {}
+        self._grids: dict[tuple[int, int, int], Grid] = {}  # by chip and first cores
         self._rows: tuple[KvRow, ...] = ()
 
     @property
@@ -47,7 +47,7 @@ class TransferTimes:
     def ps(self, source: Settled, destination: Settled, tokens: int) -> int:
         """Ps of a move. Raises SpecError when nothing says how KV gets from chip to chip."""
         if not crosses_links(source, destination):
-            key = (source.row.cores[0], destination.row.cores[0])
+            key = (source.row.chip, source.row.cores[0], destination.row.cores[0])
             if key not in self._grids:
                 self._grids[key] = self._grid(source, destination)
             return max(1, round(self._grids[key].at(tokens, 0)[0]))

@@ -72,6 +72,19 @@ def test_no_faster_than_the_links_or_the_memory_of_a_rank(setup_of, link, bound_
         assert least_ps <= took_ps < 3 * least_ps + 3_000_000
 
 
+def test_instances_of_another_chip_have_times_of_their_own(setup_of):
+    """Both pairs begin at core 0 and core 4 of their chips; four ranks each move a part."""
+    pairs = [
+        f"{{role: {role}, chip: {chip}, parallel: {{tp: {tp}}}, cores: [{first}-{first + tp - 1}]}}"
+        for chip, tp in ((0, 1), (1, 4))
+        for role, first in (("prefill", 0), ("decode", 4))
+    ]
+    setup = setup_of(f"serving.instances=[{', '.join(pairs)}]")
+    settled, times = settle(setup), TransferTimes(setup)
+    one, four = times.ps(*settled[:2], 1000), times.ps(*settled[2:], 1000)
+    assert four == TransferTimes(setup).ps(*settled[2:], 1000) != one
+
+
 @pytest.mark.parametrize("mapping", ["tp: 2, pp: 1", "tp: 1, pp: 2", "tp: 4, pp: 1"])
 def test_long_ones_are_in_proportion(setup_of, mapping):
     setup = setup_of(f"parallel={{{mapping}, partition: megatron}}")
