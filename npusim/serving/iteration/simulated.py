@@ -1,4 +1,8 @@
-"""An instance on its cores → a Memo of iterations that are simulated alone on the idle chip."""
+"""An instance on its cores → a Memo of iterations that are simulated alone on the idle chip.
+
+Assumes that other instances do not slow them down: of two that decode at one memory, a token takes
+up to 40 % less than live (`npusim validate serving`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
