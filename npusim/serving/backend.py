@@ -47,11 +47,11 @@ class TimedBackend:
         times = self._timings.transfers
         prompt = self._interrupt.prompt(times.ps)
 
-        def duration(source: Instance, destination: Instance, tokens: int) -> int:
+        def duration_ps(source: Instance, destination: Instance, tokens: int) -> int:
             return prompt(source.settled, destination.settled, tokens)
 
         layers = model.num_layers if model else 1
-        return TimedMoves(self._env, log, duration, layers, serving.transfer == "layer")
+        return TimedMoves(self._env, log, duration_ps, layers, serving.transfer == "layer")
 
     def facts(self) -> Facts:
         return self._timings.facts()

@@ -46,7 +46,7 @@ class Cluster:
         self._decode = [i for i in self.instances if i.role == "decode"]
         self._turns = {"prefill": 0, "decode": 0}
         self._ready: deque[tuple[Request, Instance, int]] = deque()  # KV that waits for room
-        self._prompt_start: dict[int, int] = {}
+        self._prompt_start_ps: dict[int, int] = {}
         self._there: dict[int, int] = {}  # tokens that the destination's prefix cache has
         self._planned: dict[int, Instance] = {}  # where KV goes that leaves layer by layer
         for instance in self.instances:
@@ -151,7 +151,7 @@ class Cluster:
             return
         for work in works:
             if work.samples:
-                self._prompt_start[work.request.request_id] = int(self.env.now)
+                self._prompt_start_ps[work.request.request_id] = int(self.env.now)
                 self._plan(work.request, instance)
 
     def _plan(self, request: Request, source: Instance) -> None:
@@ -189,24 +189,24 @@ class Cluster:
         """Its KV goes where it was planned to, or waits for room."""
         del instance.queues.running[request.request_id]  # its KV stays until it has moved
         instance.load.drop(request)
-        start = self._prompt_start.pop(request.request_id)
+        start_ps = self._prompt_start_ps.pop(request.request_id)
         if request.request_id in self._planned:
             destination = self._planned.pop(request.request_id)
-            self._move(request, instance, destination, start)
+            self._move(request, instance, destination, start_ps)
         else:
-            self._ready.append((request, instance, start))
+            self._ready.append((request, instance, start_ps))
 
     def _freed(self, instance: Instance) -> None:
         """An iteration is over: KV that waits for room may move. While it finds none, decode
         instances have no more to wait for."""
         while self._ready:
-            request, source, start = self._ready[0]
+            request, source, start_ps = self._ready[0]
             destination = self._reserve(request)
             if destination is None:
                 self._expect_no_more()
                 return
             self._ready.popleft()
-            self._move(request, source, destination, start)
+            self._move(request, source, destination, start_ps)
 
     def _reserve(self, request: Request) -> Instance | None:
         """Keeps room for a request at a decode instance, if one has it."""

@@ -75,7 +75,7 @@ class Moves(Protocol):
 
 
 class TimedMoves:
-    """Moves that take what `duration` says, alone; an instance sends one at a time.
+    """Moves that take what `duration_ps` says, alone; an instance sends one at a time.
 
     Layer by layer, the first layer's KV leaves when the iteration has come so far, and the last
     one's when it has ended; KV that had to wait for room leaves as a whole. Assumes that layers
@@ -88,13 +88,13 @@ class TimedMoves:
         self,
         env: simpy.Environment,
         log: MoveLog,
-        duration: Duration,
+        duration_ps: Duration,
         num_layers: int,
         layered: bool,
     ) -> None:
         self.env = env
         self.log = log
-        self._duration = duration
+        self._duration_ps = duration_ps
         self._num_layers = num_layers
         self._layered = layered
         self._free_ps: dict[int, int] = {}
@@ -104,14 +104,15 @@ class TimedMoves:
 
     def start(self, handover: Handover) -> simpy.Event:
         """As `Moves.start`."""
-        now, source = int(self.env.now), handover.source
-        took = self._duration(source, handover.destination, handover.tokens)
-        free = self._free_ps.get(source.index, 0)
-        begin, end = max(now, free), max(now, free) + took
-        if self._layered and handover.request.token_ps[-1] == now:
-            first = (now - handover.prompt_start_ps) // self._num_layers
-            begin = max(handover.prompt_start_ps + first, free)
-            end = max(begin + took, now + took // self._num_layers)
-        self._free_ps[source.index] = end
-        self.log.add_handover(handover, begin, end)
-        return self.env.timeout(end - now)
+        now_ps, source = int(self.env.now), handover.source
+        took_ps = self._duration_ps(source, handover.destination, handover.tokens)
+        free_ps = self._free_ps.get(source.index, 0)
+        begin_ps = max(now_ps, free_ps)
+        end_ps = begin_ps + took_ps
+        if self._layered and handover.request.token_ps[-1] == now_ps:
+            layer_ps = (now_ps - handover.prompt_start_ps) // self._num_layers
+            begin_ps = max(handover.prompt_start_ps + layer_ps, free_ps)
+            end_ps = max(begin_ps + took_ps, now_ps + took_ps // self._num_layers)
+        self._free_ps[source.index] = end_ps
+        self.log.add_handover(handover, begin_ps, end_ps)
+        return self.env.timeout(end_ps - now_ps)

@@ -21,14 +21,14 @@ class TimedExecution:
 
     def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """(the first stage is free, the iteration is done); one event when there is one stage."""
-        times = self._stage_ps(works)
-        if len(self._free_ps) != len(times):
-            self._free_ps = [0] * len(times)
-        at = int(self._env.now) + self._host_ps + delay_ps
-        for stage, duration in enumerate(times):
-            at = max(at, self._free_ps[stage]) + duration
-            self._free_ps[stage] = at
-        done = self._env.timeout(at - self._env.now)
-        if len(times) == 1:
+        stages_ps = self._stage_ps(works)
+        if len(self._free_ps) != len(stages_ps):
+            self._free_ps = [0] * len(stages_ps)
+        end_ps = int(self._env.now) + self._host_ps + delay_ps
+        for stage, duration_ps in enumerate(stages_ps):
+            end_ps = max(end_ps, self._free_ps[stage]) + duration_ps
+            self._free_ps[stage] = end_ps
+        done = self._env.timeout(end_ps - self._env.now)
+        if len(stages_ps) == 1:
             return done, done
         return self._env.timeout(self._free_ps[0] - self._env.now), done
