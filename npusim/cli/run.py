@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npusim.cli.options import AsJson, Chip, ModelFile, Overrides, Timeline
 from npusim.errors import SpecError, pick
 
 ENGINES = {"fast": "fast", "simpy": "simpy"}
@@ -19,21 +20,14 @@ def run(
     scenario: Annotated[
         str | None, typer.Argument(help="Scenario: a file or bundled name.")
     ] = None,
-    hw: Annotated[str | None, typer.Option(help="Chip: a file or bundled name.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model: a HF config.json or bundled name.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one key.")
-    ] = None,
+    hw: Chip = None,
+    model: ModelFile = None,
+    set_: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write result.json there.")
     ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a timeline: .json, .json.gz or .pftrace."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+    trace: Timeline = None,
+    json: AsJson = False,
     engine: Annotated[str | None, typer.Option(help="fast (default) or simpy.")] = None,
     reuse: Annotated[bool, typer.Option("--reuse", help="Simulate equal layers once.")] = False,
     fidelity: Annotated[

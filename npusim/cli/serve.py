@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from npusim.cli.options import AsJson, Chip, ModelFile, Overrides, Timeline
 from npusim.errors import SpecError, pick
 
 if TYPE_CHECKING:
@@ -24,13 +25,9 @@ def serve(
     scenario: Annotated[
         str | None, typer.Argument(help="Scenario with traffic: a file or bundled name.")
     ] = None,
-    hw: Annotated[str | None, typer.Option(help="Chip: a file or bundled name.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model: a HF config.json or bundled name.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one key.")
-    ] = None,
+    hw: Chip = None,
+    model: ModelFile = None,
+    set_: Overrides = None,
     iteration: Annotated[
         str | None, typer.Option(help="memo (default), live, analytic or table.")
     ] = None,
@@ -46,14 +43,11 @@ def serve(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write result.json and CSV tables there.")
     ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a timeline: .json, .json.gz or .pftrace."),
-    ] = None,
+    trace: Timeline = None,
     plots: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write plots: one .html page.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Serve a stream of requests; without an argument the bundled one.
 
