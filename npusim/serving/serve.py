@@ -20,9 +20,10 @@ from npusim.serving.backend import Backend, backend_of
 from npusim.serving.cluster import FOREVER, Cluster
 from npusim.serving.instance import Instance, Log, new_log
 from npusim.serving.interrupt import Interrupt
-from npusim.serving.iteration.times import Facts, Timings
+from npusim.serving.iteration.times import Timings
 from npusim.serving.kv.cache import KV_CACHES
 from npusim.serving.moves import MoveLog
+from npusim.serving.notes import notes
 from npusim.serving.preemptions import PreemptionLog
 from npusim.serving.request import NEVER, Request
 from npusim.serving.routing import ROUTERS
@@ -148,7 +149,7 @@ class Server:
             instances=[one.row for one in self.settled],
             iteration_kind=self.timings.kind,
             iteration_facts=facts,
-            notes=[*notes(self.settled), *_sentence(self.timings.kind, facts)],
+            notes=notes(self.settled, self.timings.kind, facts),
             partial=partial,
             cpu_s=cpu_s,
             preemptions=_by_start(self.preemptions.columns, PREEMPTION_COLUMNS),
@@ -170,39 +171,8 @@ def request_columns(requests: Sequence[Request]) -> dict[str, np.ndarray]:
     return {name: table[:, i].copy() for i, name in enumerate(REQUEST_COLUMNS)}
 
 
-def _sentence(kind: str, facts: Facts) -> list[str]:
-    """The facts in words: counts as they are, fractions in per cent."""
-    words = [
-        f"{name.removesuffix('_fraction').replace('_', ' ')} "
-        + (f"{value:.0%}" if isinstance(value, float) else f"{value}")
-        for name, value in facts.items()
-    ]
-    return [f"iteration {kind}: {', '.join(words)}"] if words else []
-
-
 def _by_start(log: Log, names: dict[str, str]) -> dict[str, np.ndarray]:
     """Columns as arrays, rows in order of `start_ps`."""
     columns = {name: np.array(log[name], np.int64) for name in names}
     order = np.argsort(columns["start_ps"], kind="stable")
     return {name: column[order] for name, column in columns.items()}
-
-
-def notes(settled: Sequence[Settled]) -> list[str]:
-    """Sentences on what was settled for the user, one for all instances that are alike."""
-    names: dict[str, list[str]] = {}
-    for one in settled:
-        names.setdefault(_settled_text(one), []).append(one.row.name)
-    return [f"{', '.join(own)}: {text}" for text, own in names.items()]
-
-
-def _settled_text(one: Settled) -> str:
-    text = f"KV {one.size.num_blocks} blocks of {one.size.block_tokens} tokens"
-    if one.size.sram_blocks:
-        text += f", {one.size.sram_blocks} of them in scratchpads"
-    if one.size.memory_tokens:
-        text += f", and a ring of {one.size.memory_tokens} tokens in memory"
-    if one.footprint is not None:
-        parallel = one.footprint.parallel
-        text += f"; tp {parallel.tp}, pp {parallel.pp}, {parallel.partition} on "
-        text += one.footprint.placement
-    return text
