@@ -211,8 +211,10 @@ def test_a_path_is_relative_to_the_scenario_or_a_bundled_name(tmp_path, monkeypa
 def test_check_reads_the_trace_of_a_scenario(tmp_path):
     (tmp_path / "mine.csv").write_bytes(AZURE)
     scenario = tmp_path / "scenario.yaml"
-    scenario.write_text("model: qwen3-4b\ntraffic: {kind: azure, path: mine.csv}\n")
-    text = "ok, scenario of kind serve on npu_large_core, 3 requests"
+    scenario.write_text(
+        "model: qwen3-4b\nparallel: {tp: 8}\ntraffic: {kind: azure, path: mine.csv}\n"
+    )
+    text = "ok, scenario of kind serve on npu_large_core, 3 requests to 1 instances"
     assert CHECKS["scenario"](str(scenario)) == text
     (tmp_path / "mine.csv").write_bytes(AZURE + b"\r\n1,2,3")
     with pytest.raises(SpecError, match=r"mine\.csv:5: TIMESTAMP must be a time such as"):
