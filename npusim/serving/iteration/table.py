@@ -75,7 +75,7 @@ class KernelTable:
 
     def iteration_ps(self, batch: Sequence[Work]) -> int:
         """Time of an iteration of all layers; 0 for an empty batch."""
-        return round(self.iteration_us(shape_of(batch)) * PS_PER_US) if batch else 0
+        return round(self.iteration_us(batch_shape(batch)) * PS_PER_US) if batch else 0
 
     def stage_ps(self, batch: Sequence[Work]) -> tuple[int, ...]:
         """The same as the one pipeline stage that a table is of."""
@@ -108,7 +108,7 @@ class KernelTable:
         return alone + mixed.at(chunk, mean, decodes, context) - mixed.at(chunk, mean, 0, 0)
 
 
-def shape_of(batch: Sequence[Work]) -> BatchShape:
+def batch_shape(batch: Sequence[Work]) -> BatchShape:
     """Sums over a batch."""
     tokens = decodes = decode_context = 0
     prefills = []

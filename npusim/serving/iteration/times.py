@@ -60,10 +60,9 @@ class Timings:
         key = (path, row.tp)
         if key not in self._tables:
             self._tables[key] = KernelTable.load(path, settled.setup.model, row.tp)
-        table = self._tables[key]
         if row.pp > 1:
             raise SpecError(f"must be 1 with iteration table, not {row.pp}", "parallel.pp")
-        return lambda works: (table.iteration_ps(works),)
+        return self._tables[key].stage_ps
 
     @cached_property
     def transfers(self) -> "TransferTimes":

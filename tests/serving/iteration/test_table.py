@@ -9,7 +9,7 @@ import pytest
 
 from npusim.errors import SpecError
 from npusim.serving.iteration.kernel_files import IN_A_LAYER, ONCE, find_folder
-from npusim.serving.iteration.table import BatchShape, KernelTable, shape_of
+from npusim.serving.iteration.table import BatchShape, KernelTable, batch_shape
 from npusim.serving.request import Request, Work
 from npusim.spec.load import load_model
 
@@ -96,7 +96,7 @@ def test_beyond_the_grid_times_grow_as_at_its_end(folder, model):
 
 
 def test_a_chunk_that_does_not_end_a_prompt_is_no_decode():
-    shape = shape_of([work(1, 7, samples=False), work(1, 0), work(1, 5)])
+    shape = batch_shape([work(1, 7, samples=False), work(1, 0), work(1, 5)])
     assert (shape.tokens, shape.sequences, shape.decodes) == (3, 3, 1)
     assert shape.prefills == [(1, 7), (1, 0)]
 
