@@ -1,9 +1,6 @@
 """Traffic and a seed → requests sorted by arrival."""
 
-from collections.abc import Callable
-
 from npusim.serving.request import Request
-from npusim.serving.traffic.row import Row
 from npusim.serving.traffic.synthetic import drawn
 from npusim.serving.traffic.trace import replayed
 from npusim.spec.traffic import SyntheticTraffic, Traffic
@@ -22,9 +19,8 @@ def requests_of(traffic: Traffic, seed: int) -> list[Request]:
     Raises SpecError for a trace that cannot be read or a slice of it that is empty (place:
     `file:line` or the file) and for arrivals beyond 2**62 ps.
     """
-    rows = _rows(traffic)(traffic, seed)
+    if isinstance(traffic, SyntheticTraffic):
+        rows = drawn(traffic, seed)
+    else:
+        rows = replayed(traffic, seed)
     return [Request(request_id, *row) for request_id, row in enumerate(rows)]
-
-
-def _rows(traffic: Traffic) -> Callable[..., list[Row]]:
-    return drawn if isinstance(traffic, SyntheticTraffic) else replayed
