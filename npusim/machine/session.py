@@ -28,8 +28,9 @@ FOREVER = 1 << 62
 
 
 class Machine(Protocol):
-    """What both engines offer to those who hand over tasks at any tick. A stream, tasks that were
-    handed over together, is theirs; its `first_group` is the number of its group 0."""
+    """What both engines offer to those who hand over tasks at any tick; `engine.fast.Machine` tells
+    the methods, all times are ticks. A stream, tasks that were handed over together, is theirs; its
+    `first_group` is the number of its group 0."""
 
     @property
     def now(self) -> int: ...
