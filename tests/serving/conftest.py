@@ -24,7 +24,7 @@ def one(role="both", *, time=10, pp=1, blocks=10**6, tokens=1, swap=0, ring=0, c
     kv = Kv(**{"watermark_fraction": 0.0, "reserve": "prompt", **(kv or {})})
     size = KvSize(blocks, 0, tokens, memory_tokens=ring, swap_blocks=swap)
     row = InstanceRow(
-        f"{role}", role, chip, (), tp, pp, scheduler, blocks, tokens,
+        role, role, chip, (), tp, pp, scheduler, blocks, tokens,
         kv_bytes_per_token=BYTES_PER_TOKEN,
     )  # fmt: skip
     settled = Settled(row, SimpleNamespace(hardware=SimpleNamespace(kernels=None)),
