@@ -218,7 +218,7 @@ def _row(
         tp=instance.parallel.tp,
         pp=instance.parallel.pp,
         scheduler=instance.scheduler,
-        num_blocks=size.num_blocks,
+        num_blocks=size.num_blocks + size.memory_tokens // size.block_tokens,
         block_tokens=size.block_tokens,
         sram_blocks=size.sram_blocks,
         kv_bytes_per_token=token_bytes(setup),

@@ -293,3 +293,9 @@ def test_kv_of_a_chip_that_runs_kernels_by_hand(on_gpus):
     assert one.size.num_blocks == int(memory.free_bytes / per_token * 0.9) // 16
     total = memory.first_free + one.size.num_blocks * 16 * per_token
     assert 60 * GIB < total < 80 * GIB
+
+
+def test_blocks_of_a_row_count_those_of_the_ring(settled):
+    (one,) = settled("core", "serving.kv={layout: sram_ring}")
+    in_ring = one.size.memory_tokens // one.size.block_tokens
+    assert in_ring > 0 and one.row.num_blocks == one.size.num_blocks + in_ring

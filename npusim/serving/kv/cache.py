@@ -17,8 +17,9 @@ class KvCache(Protocol):
 
     Occupancy: `used_blocks` = `held_blocks` (some request owns them) + `cached_blocks` (kept for
     later requests, without an owner); `free_blocks` = blocks that can be taken, cached ones among
-    them. `occupancy` is the share of all room that requests hold. Of sram_ring, blocks are those
-    of the scratchpads; only `free_blocks` has those that the ring has room for as well.
+    them. `occupancy` is the share of all room that requests hold. Of sram_ring, `held_blocks` are
+    those of the scratchpads; the others have as many more as the ring has room for, and what lies
+    in it between tail and head is used.
     """
 
     size: KvSize

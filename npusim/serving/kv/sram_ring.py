@@ -40,7 +40,7 @@ class SramRingKv:
 
     @property
     def num_blocks(self) -> int:
-        return self._pool.num_blocks
+        return self._pool.num_blocks + self.size.memory_tokens // self.size.block_tokens
 
     @property
     def free_blocks(self) -> int:
@@ -49,11 +49,11 @@ class SramRingKv:
 
     @property
     def used_blocks(self) -> int:
-        return self._pool.num_blocks - self._pool.num_free
+        return self.num_blocks - self.free_blocks
 
     @property
     def held_blocks(self) -> int:
-        return self.used_blocks
+        return self._pool.num_blocks - self._pool.num_free
 
     @property
     def cached_blocks(self) -> int:
@@ -62,7 +62,7 @@ class SramRingKv:
     @property
     def occupancy(self) -> float:
         block_tokens = self.size.block_tokens
-        room = self.num_blocks * block_tokens + self.size.memory_tokens
+        room = self._pool.num_blocks * block_tokens + self.size.memory_tokens
         held = self.held_blocks * block_tokens + self._ring.held_tokens
         return held / room if room else 0.0
 
@@ -71,7 +71,7 @@ class SramRingKv:
 
     def fits_ever(self, tokens: int) -> bool:
         if not self.size.memory_tokens:
-            return self._blocks(tokens) <= self.num_blocks
+            return self._blocks(tokens) <= self._pool.num_blocks
         return tokens <= self.size.memory_tokens
 
     def lookup(self, request: Request) -> int:

@@ -83,9 +83,9 @@ def test_the_prompt_of_a_request_longer_than_the_ring_fits_where_it_only_prefill
 
 def test_free_blocks_are_those_of_the_scratchpad_and_of_the_ring():
     cache = cache_of(2, 21)
-    assert cache.free_blocks == 2 + 5
+    assert cache.free_blocks == cache.num_blocks == 2 + 5 and cache.used_blocks == 0
     assert cache.admit(request_of(1, 5, output_tokens=6), 5)
-    assert cache.free_blocks == 0 + 2
+    assert cache.free_blocks == 0 + 2 and cache.used_blocks == 2 + 3
 
 
 def test_without_memory_there_are_only_the_blocks():
