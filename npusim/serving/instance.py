@@ -174,7 +174,7 @@ class Instance:
         for work in works:
             request = work.request
             request.in_flight -= 1
-            if shares and not work.decodes:
+            if shares and not (work.decodes and request.generated_tokens):
                 cache.commit(request)
             if work.samples:
                 request.generated_tokens += 1

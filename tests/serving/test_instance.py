@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from npusim.serve_trace import DONE, ITERATION_COLUMNS
 from npusim.serving.iteration.execution import TimedExecution
+from npusim.serving.request import Request
 
 
 def launched_in_turn(stage_times, host_ps=0):
@@ -134,3 +135,16 @@ def test_a_request_decodes_only_when_its_last_token_is_out(rig, instance_of, ser
             before = [at for at in tokens[request] if at <= start]
             launched = sum(request in old for at, _, old in bench.batches if at < start)
             assert launched == len(before)
+
+
+def test_a_last_chunk_of_one_token_fills_a_block_that_others_find(rig, instance_of):
+    """8 tokens as 7 and 1: both blocks of 4 are there for a longer prompt that begins with them."""
+    limits = {"max_tokens": 7}
+    kv = {"prefix_cache": True}
+    first = Request(0, 0, 8, 1, prefix=(1,), prefix_block_tokens=8)
+    later = Request(1, 100, 9, 1, prefix=(1,), prefix_block_tokens=8)
+    run = rig([instance_of(time=10, blocks=9, tokens=4, limits=limits, kv=kv)]).serve(
+        [first, later]
+    )
+    assert run.iterations["end_ps"].tolist() == [10, 20, 110]
+    assert run.requests["cached_tokens"].tolist() == [0, 8]
