@@ -1,5 +1,6 @@
 """A scenario's `iteration` → what makes iterations and moves of KV take their time."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import simpy
@@ -11,6 +12,7 @@ from npusim.serving.iteration.execution import TimedExecution
 from npusim.serving.iteration.times import Facts, Timings
 from npusim.serving.kv.cache import KvCache
 from npusim.serving.moves import Handover, MoveLog, Moves, TimedMoves
+from npusim.serving.neighbours import neighbours_of
 from npusim.serving.settle import Settled
 from npusim.spec.load import Setup
 from npusim.units import PS_PER_US
@@ -28,11 +30,19 @@ class Backend(Protocol):
 
 
 class TimedBackend:
-    """Iterations and moves take what each takes alone: memo, analytic, table."""
+    """Iterations take what they take alone, or beside others at the same memory; moves what they
+    take alone: memo, analytic, table."""
 
     def __init__(
-        self, env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
+        self,
+        env: simpy.Environment,
+        setup: Setup,
+        timings: Timings,
+        interrupt: Interrupt,
+        settled: Sequence[Settled],
     ) -> None:
+        self._around = neighbours_of(settled)
+        self._made: dict[int, TimedExecution] = {}
         self._env = env
         self._setup = setup
         self._timings = timings
@@ -40,7 +50,17 @@ class TimedBackend:
 
     def execution(self, index: int, settled: Settled, cache: KvCache) -> Execution:
         stage_ps = self._interrupt.prompt(self._timings.of(settled, cache))
-        return TimedExecution(self._env, stage_ps, host_ps_of(self._setup))
+        around = self._around[index]
+        crowded_ps = self._timings.crowded(settled, cache, around) if around.others else None
+        if crowded_ps is not None:
+            crowded_ps = self._interrupt.prompt(crowded_ps)
+        made = TimedExecution(self._env, stage_ps, host_ps_of(self._setup), crowded_ps)
+        for other in around.others:
+            if other in self._made:
+                made.neighbours.append(self._made[other])
+                self._made[other].neighbours.append(made)
+        self._made[index] = made
+        return made
 
     def moves(self, log: MoveLog) -> TimedMoves:
         serving, model = self._setup.scenario.serving, self._setup.model
@@ -61,12 +81,17 @@ class LiveBackend:
     """Iterations and moves are programs of one machine a chip, where they contend."""
 
     def __init__(
-        self, env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
+        self,
+        env: simpy.Environment,
+        setup: Setup,
+        timings: Timings,
+        interrupt: Interrupt,
+        settled: Sequence[Settled],
     ) -> None:
         from npusim.serving.iteration.live import Machines
 
         self._machines = Machines(env, setup)
-        self._timed = TimedBackend(env, setup, timings, interrupt)
+        self._timed = TimedBackend(env, setup, timings, interrupt, settled)
         self._env = env
         self._setup = setup
         self._transfers = timings.transfers
@@ -102,8 +127,12 @@ def host_ps_of(setup: Setup) -> int:
 
 
 def backend_of(
-    env: simpy.Environment, setup: Setup, timings: Timings, interrupt: Interrupt
+    env: simpy.Environment,
+    setup: Setup,
+    timings: Timings,
+    interrupt: Interrupt,
+    settled: Sequence[Settled],
 ) -> Backend:
     """What runs the scenario's iterations."""
     live = setup.scenario.serving.iteration == "live"
-    return (LiveBackend if live else TimedBackend)(env, setup, timings, interrupt)
+    return (LiveBackend if live else TimedBackend)(env, setup, timings, interrupt, settled)

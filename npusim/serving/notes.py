@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from npusim.serving.iteration.times import Facts
+from npusim.serving.neighbours import neighbours_of
 from npusim.serving.settle import Settled
 
 
@@ -17,23 +18,18 @@ def notes(settled: Sequence[Settled], kind: str, facts: Facts) -> list[str]:
 
 
 def _contention(settled: Sequence[Settled], kind: str) -> list[str]:
-    """A warning for every group of instances whose cores use the same memory of a chip, where
-    iterations are timed alone: together they may take more than its bandwidth."""
+    """Which instances use the same memory of a chip, and what is made of that."""
     if kind == "live":
         return []
-    users: dict[tuple[int, int], list[str]] = {}
-    for one in settled:
-        if one.footprint is None or one.setup.hardware.kernels is not None:
-            continue
-        for memory in one.setup.hardware.memory_instances():
-            if not set(memory.cores).isdisjoint(one.row.cores):
-                users.setdefault((one.row.chip, memory.memory_id), []).append(one.row.name)
+    groups = dict.fromkeys(
+        tuple(sorted((index, *around.others)))
+        for index, around in enumerate(neighbours_of(settled))
+        if around.others
+    )
     return [
-        f"{', '.join(names)} share a memory, and {kind} times each as if all of its bandwidth were "
-        f"its own: up to {len(names)} times too fast where all are busy; iteration live lets them "
-        "contend"
-        for names in dict.fromkeys(tuple(names) for names in users.values())
-        if len(names) > 1
+        f"{', '.join(settled[i].row.name for i in group)} share a memory: {kind} gives each an "
+        "even part of its bandwidth while the others are busy; iteration live lets them contend"
+        for group in groups
     ]
 
 

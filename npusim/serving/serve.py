@@ -77,7 +77,7 @@ class Server:
         self.preemptions = PreemptionLog()
         self.timings = timings or Timings(setup)
         self.progress = progress or (lambda *_: None)
-        self.backend = backend = backend_of(self.env, setup, self.timings, self.interrupt)
+        self.backend = backend = backend_of(self.env, setup, self.timings, self.interrupt, settled)
         instances = [self._instance(i, one, backend) for i, one in enumerate(settled)]
         serving = setup.scenario.serving
         self.cluster = Cluster(

@@ -33,6 +33,7 @@ class Settled:
     size: KvSize
     share: Share
     footprint: Footprint | None = None
+    memory_ids: tuple[int, ...] = ()  # memories of its chip that its cores may use
 
     @property
     def kv_tokens(self) -> int:
@@ -177,6 +178,7 @@ def _settle(
         size=size,
         share=share,
         footprint=held,
+        memory_ids=() if kernels else tuple(_reached(setup, cores)),
     )
 
 

@@ -1,7 +1,8 @@
 """An instance on its cores → a Memo of iterations that are simulated alone on the idle chip.
 
-Assumes that other instances do not slow them down: of two that decode at one memory, a token takes
-up to 40 % less than live (`npusim validate serving`).
+Where instances share a memory, a second memo has the times with an even part of its bandwidth
+each; `execution.py` takes as much of either as neighbours are busy. Assumes that nothing else of
+other instances slows an iteration down.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ import numpy as np
 
 from npusim.graph.batch import Batch
 from npusim.serving.iteration.memo import Memo, Times
+from npusim.serving.neighbours import ALONE, Neighbours
 from npusim.serving.settle import Settled
 from npusim.simulate import simulate_batch
+from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Fidelity
 from npusim.trace import Iteration
 
@@ -22,9 +25,10 @@ ROOM_STEPS = 32  # in which a doubling of the room for KV is counted
 LEVELS = 4  # in which the share of KV in the scratchpads is counted
 
 
-def memo_of(settled: Settled, fidelity: Fidelity | None = None) -> Memo:
-    """The memo of an instance and all that are like it; `fidelity` replaces the scenario's."""
-    setup = settled.setup
+def memo_of(settled: Settled, fidelity: Fidelity | None = None, around: Neighbours = ALONE) -> Memo:
+    """The memo of an instance and all that are like it; `fidelity` replaces the scenario's.
+    `around`: who has a part of its memories' bandwidth."""
+    setup = replace(settled.setup, hardware=with_parts(settled.setup.hardware, around))
     buckets = setup.scenario.serving.buckets
     update: dict[str, object] = {"reuse": buckets.reuse}
     if fidelity is not None:
@@ -44,6 +48,25 @@ def memo_of(settled: Settled, fidelity: Fidelity | None = None) -> Memo:
     return Memo(
         simulate, buckets, limits.max_tokens, limits.max_requests, settled.kv_tokens, kv_tokens_at
     )  # fmt: skip
+
+
+def with_parts(hardware: Hardware, around: Neighbours) -> Hardware:
+    """The chip with an even part of the data rate of memories that instances share."""
+    if not around.others:
+        return hardware
+    shared = {
+        instance.memory.name
+        for instance in hardware.memory_instances()
+        if instance.memory_id in around.memory_ids
+    }
+    memories = []
+    for memory in hardware.memories:
+        if memory.name in shared:
+            gb_s = memory.timing.channel_gb_s / (1 + len(around.others))
+            timing = memory.timing.model_copy(update={"channel_gb_s": gb_s})
+            memory = memory.model_copy(update={"timing": timing})
+        memories.append(memory)
+    return hardware.model_copy(update={"memories": tuple(memories)})
 
 
 def stage_times(iteration: Iteration, settled: Settled) -> Times:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from npusim.errors import SpecError
 from npusim.serving.iteration.execution import StageTimes
 from npusim.serving.kv.cache import KvCache
+from npusim.serving.neighbours import ALONE, Neighbours
 from npusim.serving.request import Work
 from npusim.serving.settle import Settled
 from npusim.spec.load import Setup
@@ -36,12 +37,19 @@ class Timings:
         not go with the instance."""
         return self._of_table(settled) if self.kind == "table" else self._of_memo(settled, cache)
 
-    def _of_memo(self, settled: Settled, cache: KvCache) -> StageTimes:
+    def crowded(self, settled: Settled, cache: KvCache, around: Neighbours) -> StageTimes | None:
+        """The same while all neighbours are busy: with an even part of the bandwidth of memories
+        that they share. None where there are none, or measured times."""
+        if self.kind == "table" or not around.others:
+            return None
+        return self._of_memo(settled, cache, around)
+
+    def _of_memo(self, settled: Settled, cache: KvCache, around: Neighbours = ALONE) -> StageTimes:
         from npusim.serving.iteration.simulated import LEVELS, memo_of, shape_of
 
-        key = shape_of(settled)
+        key = (*shape_of(settled), len(around.others))
         if key not in self._memos:
-            self._memos[key] = memo_of(settled, self.fidelity)
+            self._memos[key] = memo_of(settled, self.fidelity, around)
         stage_ps = self._memos[key].stage_ps
         if not settled.size.sram_blocks:
             return stage_ps
