@@ -1,7 +1,8 @@
 """A few requests, served twice → errors of `iteration: memo` against `live`, in means of the run.
 
 `live` runs every iteration and every move of KV on one machine, where they contend; `memo` gives
-each what it takes alone on the idle chip, interpolated between simulated ones.
+each what it takes alone on the idle chip, interpolated between simulated ones, and where instances
+share a memory as much more as its bandwidth is divided.
 
 Requests are dealt round robin: where the least loaded instance is chosen, a request that comes just
 before or after an iteration's end may go elsewhere, and of ten requests that moves means by more
@@ -22,7 +23,10 @@ from npusim.validate.suites import Progress
 
 REFERENCE = "iteration live: every iteration and move of the same requests on one machine"
 PRIVATE = "every instance has cores and memories of its own: buckets, and moves of KV on the NoC"
-SHARED = "instances contend for a memory or for the NoC to it, which memo does not know"
+SHARED = (
+    "instances contend for a memory or for the NoC to it; memo gives each an even part of the "
+    "memory's bandwidth while others are busy"
+)
 GOAL = Goal("worst", 0.05)  # ours: no one has published such an error
 
 
