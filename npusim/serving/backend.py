@@ -11,7 +11,7 @@ from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.execution import TimedExecution
 from npusim.serving.iteration.times import Facts, Timings
 from npusim.serving.kv.cache import KvCache
-from npusim.serving.moves import Handover, MoveLog, Moves, TimedMoves
+from npusim.serving.moves import Handover, Lane, MoveLog, Moves, TimedMoves
 from npusim.serving.neighbours import neighbours_of
 from npusim.serving.settle import Settled
 from npusim.spec.load import Setup
@@ -71,7 +71,8 @@ class TimedBackend:
             return prompt(source.settled, destination.settled, tokens)
 
         layers = model.num_layers if model else 1
-        return TimedMoves(self._env, log, duration_ps, layers, serving.transfer == "layer")
+        layered = serving.transfer == "layer"
+        return TimedMoves(self._env, log, duration_ps, lanes_of, layers, layered)
 
     def facts(self) -> Facts:
         return self._timings.facts()
@@ -120,6 +121,20 @@ class LiveBackend:
 
     def facts(self) -> Facts:
         return self._machines.facts()
+
+
+def lanes_of(source: Instance, destination: Instance) -> tuple[Lane, ...]:
+    """What a move keeps busy: its source on one chip; between chips the links that leave the one
+    and those that reach the other, where instances that run kernels are chips of their own.
+
+    Assumes that moves on one chip meet neither in the NoC nor at their destination.
+    """
+    ends = source.settled, destination.settled
+    if source.settled.row.chip == destination.settled.row.chip or any(
+        one.setup.hardware.kernels is not None for one in ends
+    ):
+        return (("from", source.index),)
+    return ("out of", source.settled.row.chip), ("into", destination.settled.row.chip)
 
 
 def host_ps_of(setup: Setup) -> int:

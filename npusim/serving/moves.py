@@ -12,6 +12,8 @@ from npusim.serving.instance import Instance
 from npusim.serving.request import Request
 
 Duration = Callable[[Instance, Instance, int], int]  # source, destination, tokens → ps
+Lane = tuple[str, int]
+Lanes = Callable[[Instance, Instance], tuple[Lane, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class Moves(Protocol):
 
 
 class TimedMoves:
-    """Moves that take what `duration_ps` says, alone; an instance sends one at a time.
+    """Moves that take what `duration_ps` says, alone; of those that share one of `lanes` (what a
+    move keeps busy from its source to its destination) one goes at a time.
 
     Layer by layer, the first layer's KV leaves when the iteration has come so far, and the last
     one's when it has ended; KV that had to wait for room leaves as a whole. Assumes that layers
@@ -89,15 +92,17 @@ class TimedMoves:
         env: simpy.Environment,
         log: MoveLog,
         duration_ps: Duration,
+        lanes: Lanes,
         num_layers: int,
         layered: bool,
     ) -> None:
         self.env = env
         self.log = log
         self._duration_ps = duration_ps
+        self._lanes = lanes
         self._num_layers = num_layers
         self._layered = layered
-        self._free_ps: dict[int, int] = {}
+        self._free_ps: dict[Lane, int] = {}
 
     def plan(self, request: Request, source: Instance, destination: Instance) -> None:
         """Nothing: what a move takes is known when it starts."""
@@ -106,13 +111,14 @@ class TimedMoves:
         """As `Moves.start`."""
         now_ps, source = int(self.env.now), handover.source
         took_ps = self._duration_ps(source, handover.destination, handover.tokens)
-        free_ps = self._free_ps.get(source.index, 0)
+        lanes = self._lanes(source, handover.destination)
+        free_ps = max(self._free_ps.get(lane, 0) for lane in lanes)
         begin_ps = max(now_ps, free_ps)
         end_ps = begin_ps + took_ps
         if self._layered and handover.request.token_ps[-1] == now_ps:
             layer_ps = (now_ps - handover.prompt_start_ps) // self._num_layers
             begin_ps = max(handover.prompt_start_ps + layer_ps, free_ps)
             end_ps = max(begin_ps + took_ps, now_ps + took_ps // self._num_layers)
-        self._free_ps[source.index] = end_ps
+        self._free_ps.update(dict.fromkeys(lanes, end_ps))
         self.log.add_handover(handover, begin_ps, end_ps)
         return self.env.timeout(end_ps - now_ps)

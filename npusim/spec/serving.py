@@ -61,7 +61,8 @@ class Kv(Spec):
 
     `layout: paged` divides scratchpad room and memory into blocks of `block_tokens`;
     `sram_ring` is the multi-core NPU study's: blocks in the scratchpad, and in memory one buffer a
-    request for its longest length, in a ring. `sram_fraction` of every scratchpad is for KV blocks
+    request for `ring_tokens` (None: its own longest length, which no real server knows), in a
+    ring. `sram_fraction` of every scratchpad is for KV blocks
     (None: what buffers and weights leave). `memory_fraction` of what weights leave in
     memory is for KV. `num_blocks` sets the blocks of an instance instead.
     `prefix_cache` keeps blocks of finished requests for later ones that begin alike (paged).
@@ -72,6 +73,7 @@ class Kv(Spec):
     """
 
     layout: Literal["paged", "sram_ring"] = "paged"
+    ring_tokens: Annotated[StrictInt, Field(ge=1, le=100_000_000)] | None = None
     block_tokens: Annotated[StrictInt, Field(ge=1, le=65536)] = 16
     sram_fraction: Fraction | None = None
     memory_fraction: Fraction = 0.9
@@ -85,6 +87,8 @@ class Kv(Spec):
 
     @model_validator(mode="after")
     def _layout_can(self) -> Self:
+        if self.layout != "sram_ring" and self.ring_tokens is not None:
+            raise at(("ring_tokens",), f"is for layout sram_ring, not {self.layout}")
         if self.layout == "sram_ring" and self.prefix_cache:
             raise at(("prefix_cache",), "does not go with layout sram_ring, which shares nothing")
         if self.layout == "sram_ring" and self.preemption == "swap":

@@ -246,6 +246,18 @@ def test_latency_of_the_link(rig, pair, serving_help):
     assert moves(bench.serve(serving_help.deal((0, 4, 2)))) == [(0, 0, 1, 10 * US, 17 * US, 4)]
 
 
+def test_prefill_instances_of_one_chip_take_turns_on_its_links(rig, instance_of, serving_help):
+    """Both prompts end at 10 us; 40 bytes at 0.01 GB/s take 4 us, one move after the other. From a
+    chip of its own the third goes to the same chip, whose links take one at a time as well."""
+    senders = [instance_of("prefill", time=10 * US, chip=chip) for chip in (0, 0, 1)]
+    run = rig([*senders, instance_of("decode", time=US, chip=2)]).serve(
+        serving_help.deal((0, 4, 2), (0, 4, 2), (0, 4, 2))
+    )
+    assert [(start, end) for _, _, _, start, end, _ in moves(run)] == [
+        (10 * US, 14 * US), (14 * US, 18 * US), (18 * US, 22 * US),
+    ]  # fmt: skip
+
+
 def test_a_missing_link_is_named(rig, pair, serving_help):
     bench = rig(pair(prefill={"chip": 0}, decode={"chip": 1}))
     bench.setup.scenario.serving = bench.setup.scenario.serving.model_copy(update={"kv_link": None})

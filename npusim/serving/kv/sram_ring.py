@@ -35,6 +35,7 @@ class SramRingKv:
         self.size = size
         self._pool = BlockPool(size.num_blocks, size.num_blocks)
         self._ring = Ring(size.memory_tokens)
+        self._ring_tokens = kv.ring_tokens
         self._watermark = int(kv.watermark_fraction * size.num_blocks)
         self._held: dict[int, Held] = {}
 
@@ -142,9 +143,10 @@ class SramRingKv:
         self._ring.check([held.buffer for held in self._held.values() if held.buffer])
 
     def _buffer_tokens(self, request: Request, tokens: int) -> int:
-        """Length of its buffer. One that only prefills here may be longer than the ring at last:
-        then it gets the ring as a whole."""
-        return max(tokens, min(request.most_tokens, self.size.memory_tokens))
+        """Length of its buffer: what all get, or more where it is longer. One that only prefills
+        here may be longer than the ring at last: then it gets the ring as a whole."""
+        longest = max(self._ring_tokens or 0, request.most_tokens)
+        return max(tokens, min(longest, self.size.memory_tokens))
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self.size.block_tokens)

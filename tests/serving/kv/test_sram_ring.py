@@ -120,3 +120,15 @@ def test_longer_than_its_buffer_is_an_error():
     assert cache.admit(request, 6)
     with pytest.raises(AssertionError, match="longer than its buffer"):
         cache.grow(request, 7)
+
+
+def test_every_request_gets_a_buffer_of_ring_tokens_and_a_longer_one_its_own():
+    """A ring of 100 tokens has room for two buffers of 40; a request of 50 gets 50."""
+    kv = Kv(layout="sram_ring", watermark_fraction=0.0, ring_tokens=40)
+    cache = KV_CACHES["sram_ring"](KvSize(0, 0, 4, 100), kv)
+    short, long = Request(0, 0, 5, 5), Request(1, 0, 45, 6)
+    assert cache.admit(short, 5) and cache.admit(long, 45)
+    assert not cache.can_admit(Request(2, 0, 5, 5), 5)  # 90 are taken
+    cache.release(short)
+    assert cache.can_admit(Request(2, 0, 5, 5), 5)  # where the first one was
+    cache.check()
