@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from npusim.errors import CapacityError, SpecError
 
+KEEPS_UP = 0.9  # served of offered, below which a run tells of a burst
+
 if TYPE_CHECKING:
     from npusim.serve_trace import ServeRun
     from npusim.serving.find_rate import Found
@@ -44,12 +46,14 @@ def serve_at_highest_rate(
     run = found.run
     if found.interrupted:
         run = replace(run, partial="interrupted while rates were tried")
-    return found.setup, run, _facts(found)
+    return found.setup, run, _facts(found, serve_metrics(run, slo)["requests_s"])
 
 
-def _facts(found: "Found") -> dict[str, Any]:
+def _facts(found: "Found", served_per_s: float | None) -> dict[str, Any]:
+    """`served_per_s`: requests by the makespan of the run at that rate."""
     return {
         "rate_per_s": found.rate_per_s,
+        "served_per_s": served_per_s,
         "not_met_per_s": found.above_per_s,
         "tried": [{"rate_per_s": rate, "met": met} for rate, met in found.tried],
     }
@@ -61,5 +65,11 @@ def rate_text(facts: dict[str, Any]) -> str:
     tried = f"({len(facts['tried'])} rates tried; the tables above are of this rate)"
     if rate is None:
         return "no rate was found that meets the goals; the tables above are of the last one tried"
+    served = facts["served_per_s"] or 0.0
+    if served < KEEPS_UP * rate:
+        tried = (
+            f"{tried}; but only {served:.4g}/s were served: so few requests are a burst, raise "
+            "traffic.requests to see what can be kept up"
+        )
     bound = f"; at {above:.4g}/s it does not" if above else "; no rate was too high"
     return f"highest rate that meets the goals: {rate:.4g} requests/s{bound} {tried}"

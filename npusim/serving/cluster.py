@@ -39,6 +39,7 @@ class Cluster:
         self.moves = moves
         self.reject = reject
         self.most_positions = most_positions
+        self.first_refusal = ""  # why the first request was rejected
         self.num_open = 0
         self._num_upstream = 0  # requests that are not on a decode instance yet
         self._all_arrived = False
@@ -114,6 +115,7 @@ class Cluster:
                 f"{self._why(request)}; shorten it, or set serving.too_long to reject", "traffic"
             )
         request.status = REJECTED
+        self.first_refusal = self.first_refusal or self._why(request)
         self.num_open -= 1
         self._num_upstream -= 1
 

@@ -51,6 +51,7 @@ def _settled_text(one: Settled) -> str:
         text += f", and a ring of {one.size.memory_tokens} tokens in memory"
     if one.footprint is not None:
         parallel = one.footprint.parallel
-        text += f"; tp {parallel.tp}, pp {parallel.pp}, {parallel.partition} on "
-        text += one.footprint.placement
+        text += f"; tp {parallel.tp}, pp {parallel.pp}"
+        if one.setup.hardware.kernels is None:
+            text += f", {parallel.partition} on {one.footprint.placement}"
     return text

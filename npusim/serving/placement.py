@@ -59,15 +59,15 @@ def _next_cores(
     assert instance.parallel is not None
     count = instance.parallel.tp * instance.parallel.pp
     usable = free
-    if instance.core_group is not None:
-        groups = [group.name for group in hardware.core_groups]
-        if instance.core_group not in groups:
+    groups = [group.name for group in hardware.core_groups]
+    wanted = instance.core_group or (instance.role if instance.role in groups else None)
+    if wanted is not None:
+        if wanted not in groups:
             raise SpecError(
-                f"must be one of {', '.join(groups)}, not {instance.core_group!r}"
-                f"{nearest(instance.core_group, groups)}",
+                f"must be one of {', '.join(groups)}, not {wanted!r}{nearest(wanted, groups)}",
                 f"{place}.core_group",
             )
-        own, of_core = groups.index(instance.core_group), hardware.group_of_core()
+        own, of_core = groups.index(wanted), hardware.group_of_core()
         usable = [core for core in free if of_core[core] == own]
     if len(usable) < count:
         raise SpecError(

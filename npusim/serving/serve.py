@@ -132,6 +132,11 @@ class Server:
         execution = backend.execution(index, settled, cache)
         return Instance(self.env, index, settled, queues, scheduler, execution, self.log)
 
+    def _refusals(self) -> list[str]:
+        """Why requests were rejected, by the first of them."""
+        first = self.cluster.first_refusal
+        return [f"rejected: {first}"] if first else []
+
     def collect(self, partial: str, cpu_s: dict[str, float]) -> ServeRun:
         """What became of all requests so far."""
         facts = self.backend.facts()
@@ -149,7 +154,7 @@ class Server:
             instances=[one.row for one in self.settled],
             iteration_kind=self.timings.kind,
             iteration_facts=facts,
-            notes=notes(self.settled, self.timings.kind, facts),
+            notes=[*self._refusals(), *notes(self.settled, self.timings.kind, facts)],
             partial=partial,
             cpu_s=cpu_s,
             preemptions=_by_start(self.preemptions.columns, PREEMPTION_COLUMNS),

@@ -19,6 +19,7 @@ from npusim.spec.load import Setup
 from npusim.spec.serving import Instance, Kv, Limits
 
 TYPICAL_DECODES = batches.decode(16, 1024)
+TYPICAL_PROMPT = batches.prefill(1, 256)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,37 @@ def settle(setup: Setup) -> list[Settled]:
     wanted = _expand(setup)
     if setup.scenario.serving.iteration == "table":
         return [_of_table(setup, instance, i) for i, instance in enumerate(wanted)]
+    _check_chips(setup, wanted)
     cores = _cores(setup, wanted)
     memories = _shared(setup, wanted, cores)
     return [
         _settle(setup, instance, index, own, memories)
         for index, (instance, own) in enumerate(zip(wanted, cores, strict=True))
     ]
+
+
+def _check_chips(setup: Setup, wanted: Sequence[Instance]) -> None:
+    """Instances have the chips that they ask for. Of chips that run kernels each has tp x pp of its
+    own; a chip file without `chips` may stand for any number of others."""
+    chips = setup.hardware.chips
+    if chips is None:
+        return
+    if setup.hardware.kernels is not None:
+        degrees = [one.parallel for one in wanted if one.parallel is not None]
+        needed = sum(one.tp * one.pp for one in degrees)
+        if needed > chips.count:
+            raise SpecError(
+                f"need {needed} chips (tp x pp each), {setup.hardware.name} has {chips.count}; "
+                "lower tp, pp or count, or raise hw.chips.count",
+                "serving.instances",
+            )
+        return
+    last = max(instance.chip for instance in wanted)
+    if last >= chips.count:
+        raise SpecError(
+            f"must be below the {chips.count} chips of {setup.hardware.name}, not {last}",
+            "serving.instances.chip",
+        )
 
 
 def _expand(setup: Setup) -> list[Instance]:
@@ -188,7 +214,8 @@ def _footprint(setup: Setup, instance: Instance, share: Share) -> Footprint:
     assert instance.placement is not None and instance.parallel is not None
     parallel = instance.parallel.model_copy(update={"micro_batches": 1})
     assert setup.model is not None
-    beside = [TYPICAL_DECODES] if instance.role == "both" else []
+    beside = [] if instance.role == "decode" else [TYPICAL_PROMPT]
+    beside += [TYPICAL_DECODES] if instance.role == "both" else []
     largest, *others = (
         build(setup.model, batch, parallel.mla) for batch in (largest_batch(instance), *beside)
     )

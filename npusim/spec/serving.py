@@ -119,8 +119,10 @@ class KvLink(Spec):
 class Instance(Spec):
     """`count` equal instances of the model. Each has `parallel` (default: the scenario's) on
     `cores` (default: tp x pp cores that `serving.placement` gives it; a list is for a count of 1)
-    of `chip`, or of its `core_group` only. `both` prefills and decodes; a `prefill` instance
-    hands its requests over to a `decode` one. What is not given is as in `serving`."""
+    of `chip`, or of its `core_group` only (default: the group that is called as the role, if any).
+    On chips that run kernels each has tp x pp chips of its own, whatever `chip` says.
+    `both` prefills and decodes; a `prefill` instance hands its requests over to a `decode` one.
+    What is not given is as in `serving`."""
 
     role: Role = "both"
     count: Count = 1

@@ -258,6 +258,11 @@ def test_prefill_instances_of_one_chip_take_turns_on_its_links(rig, instance_of,
     ]  # fmt: skip
 
 
+def test_why_requests_were_rejected_is_noted(rig, instance_of, serving_help):
+    run = rig([instance_of(blocks=8)]).serve(serving_help.deal((0, 4, 2), (0, 9, 2), (0, 20, 2)))
+    assert run.notes[0] == "rejected: request 1 needs KV for 10 tokens, an instance holds 8"
+
+
 def test_a_missing_link_is_named(rig, pair, serving_help):
     bench = rig(pair(prefill={"chip": 0}, decode={"chip": 1}))
     bench.setup.scenario.serving = bench.setup.scenario.serving.model_copy(update={"kv_link": None})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from npusim.cli.serve_rate import rate_text
 from npusim.errors import SpecError
 from npusim.serving.find_rate import MOST_RUNS, at_rate, find_rate
 from npusim.spec.load import Setup
@@ -148,3 +149,12 @@ def test_a_trace_is_scaled_by_rate_in_place_of_its_time_scale():
 def test_burst_has_no_rate():
     with pytest.raises(SpecError, match=r"traffic.kind: must have a rate, burst has none"):
         find_rate(setup(None, kind="burst"), server(), up_to(1))
+
+
+@pytest.mark.parametrize(("served", "warns"), [(9.1, False), (8.9, True)])
+def test_a_burst_that_looks_like_a_high_rate_is_told(served, warns):
+    """At 10/s offered: with less than 9/s served the requests were too few to queue up."""
+    facts = {"rate_per_s": 10.0, "served_per_s": served, "not_met_per_s": 11.0, "tried": [1, 2]}
+    text = rate_text(facts)
+    assert text.startswith("highest rate that meets the goals: 10 requests/s; at 11/s it does not")
+    assert ("raise traffic.requests" in text) == warns

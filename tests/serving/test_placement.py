@@ -127,6 +127,13 @@ def test_instances_of_a_core_group():
         assert set(slow) <= {2, 3, 4, 5, 7} and set(fast) == {0, 1, 6}
 
 
+def test_a_group_that_is_called_as_a_role_is_for_it():
+    hardware = mesh(2, 4, prefill=["0-3"], decode=["4-7"])
+    wanted = [one("decode", tp=2), one("prefill", tp=2), one("decode", core_group="prefill")]
+    found = place_instances("in_order", hardware, wanted)
+    assert [set(cores) <= set(range(4)) for cores in found] == [False, True, True]
+
+
 def test_a_core_group_that_is_full():
     chip = mesh(2, 4, fast=["0-1", 6], slow=["2-5", 7])
     with pytest.raises(SpecError, match=r"instances\[1\]: each needs 2 cores .*, 1 are left"):

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from npusim.report.serve.instances import Span, instance_rows, role_rows, transfer_rows
+from npusim.report.serve.instances import (
+    Span,
+    instance_rows,
+    last_ps,
+    role_rows,
+    transfer_rows,
+)
 from npusim.serve_trace import DONE, REJECTED, TRANSFER, WAITING, ServeRun
 from npusim.spec.serving import Slo
 from npusim.units import PS_PER_MS, PS_PER_S
@@ -91,7 +97,7 @@ def _span(run: ServeRun, done: np.ndarray) -> Span | None:
     if not done.any():
         return None
     first, last = run.requests["arrival_ps"].min(), run.requests["finish_ps"][done].max()
-    return Span(int(first), int(last))
+    return Span(int(first), last_ps(run) if run.partial else int(last))
 
 
 def _counts(run: ServeRun) -> dict[str, int]:
