@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from npusim.serve_trace import ServeRun
     from npusim.spec.load import Setup
 
+Served = tuple["Setup", "ServeRun", dict[str, Any] | None]  # setup, run, rates that were tried
 ITERATIONS = {"live": "live", "memo": "memo", "table": "table", "analytic": "analytic"}
 GOALS = {"ttft": "ttft_ms", "tbt": "tbt_ms"}
 UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -53,27 +54,28 @@ def serve(
 
     On Ctrl-C what was served so far is written and marked partial.
     """
-    from npusim.cli.run import check_kind
-    from npusim.spec.load import load_scenario, resolve
-
     _check_outputs(out, trace, plots)
-    check_kind(scenario)
     given = [*_goals(slo), *(set_ or []), *_overrides(iteration, scheduler)]
-    name = DEFAULT_SCENARIO if scenario is None else scenario
-    setup = resolve(load_scenario(name, given, hw=hw, model=model))
-    if setup.scenario.traffic is None:
-        raise SpecError("has a workload and no traffic; npusim run simulates it", name)
+    setup = _setup(scenario, given, hw, model)
     start_s = time.process_time()
-    if find_rate:
-        from npusim.cli.serve_rate import serve_at_highest_rate
-
-        setup, run, tried = serve_at_highest_rate(setup, _engine(setup))
-    else:
-        run, tried = _serve(setup), None
+    setup, run, tried = (_at_highest_rate if find_rate else _serve)(setup)
     result, written = _write(setup, run, tried, out, trace, plots)
     _print(result, run, written, time.process_time() - start_s, json)
     if run.partial:
         raise typer.Exit(INTERRUPTED)
+
+
+def _setup(scenario: str | None, given: list[str], hw: str | None, model: str | None) -> "Setup":
+    """The resolved scenario. Raises SpecError for one without traffic."""
+    from npusim.cli.run import check_kind
+    from npusim.spec.load import load_scenario, resolve
+
+    check_kind(scenario)
+    name = DEFAULT_SCENARIO if scenario is None else scenario
+    setup = resolve(load_scenario(name, given, hw=hw, model=model))
+    if setup.scenario.traffic is None:
+        raise SpecError("has a workload and no traffic; npusim run simulates it", name)
+    return setup
 
 
 def _overrides(iteration: str | None, scheduler: str | None) -> list[str]:
@@ -130,13 +132,20 @@ def _check_outputs(out: Path | None, trace: Path | None, plots: Path | None) -> 
     check_writable(plots.parent, "--plots")
 
 
-def _serve(setup: "Setup") -> "ServeRun":
+def _serve(setup: "Setup") -> Served:
     """The run, with a word on stderr about what takes long."""
     from npusim.cli.progress import Progress
     from npusim.serving.serve import serve as serve_requests
 
     with Progress(sys.stderr, _engine(setup)) as progress:
-        return serve_requests(setup, progress=progress.served)
+        return setup, serve_requests(setup, progress=progress.served), None
+
+
+def _at_highest_rate(setup: "Setup") -> Served:
+    """The setup and run at the highest rate that meets the goals, and what was tried."""
+    from npusim.cli.serve_rate import serve_at_highest_rate
+
+    return serve_at_highest_rate(setup, _engine(setup))
 
 
 def _engine(setup: "Setup") -> str:
