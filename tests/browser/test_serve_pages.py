@@ -1,19 +1,13 @@
-import threading
-
 import pytest
-from browser_driver import chromium, find_chromium, wait_for
+from browser_driver import chromium, wait_for
 from serve_cases import small_run
-from test_view import QUERY
+from ui import MARKS, check_ui
 
 from npusim.report.serve.plots import OVER_TIME, write_plots
 from npusim.report.serve.timeline import write_serve_timeline
-from npusim.report.view import make_server
 from npusim.spec.serving import Slo
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(find_chromium() is None, reason="chromium and chromedriver are needed"),
-]
+pytestmark = MARKS
 COUNTS = {
     "select count(*) as n from slice": 20,
     "select count(*) as n from slice where depth > 0 or dur < 0": 0,
@@ -27,38 +21,9 @@ TRACKS = (
 )
 
 
-@pytest.fixture
-def served(tmp_path):
-    pytest.importorskip("viztracer", reason="the view extra is not installed")
-    servers = []
-
-    def start(name):
-        server, url = make_server(write_serve_timeline(small_run(), tmp_path / name))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return url
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize("name", ["serve.pftrace", "serve.json.gz"])
-def test_the_ui_shows_requests_and_instances_unfolded(served, tmp_path, name):
-    with chromium(tmp_path / "profile") as browser:
-        browser.open(served(name))
-
-        def missing():
-            text = browser.run("return document.body.innerText") or ""
-            return [track for track in TRACKS if track not in text]
-
-        try:
-            wait_for(lambda: not missing())
-        finally:
-            browser.screenshot(tmp_path / f"{name}.png")
-        assert missing() == []
-        assert {sql: browser.run_async(QUERY.format(sql=sql)) for sql in COUNTS} == COUNTS
+def test_the_ui_shows_requests_and_instances_unfolded(tmp_path, name):
+    check_ui(write_serve_timeline(small_run(), tmp_path / name), tmp_path, TRACKS, COUNTS)
 
 
 def test_the_plots_are_drawn_without_a_network(tmp_path):

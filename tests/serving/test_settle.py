@@ -4,28 +4,14 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
+from tiny_chip import chip_text
 
 from npusim.errors import CapacityError, SpecError
 from npusim.serving.settle import largest_batch, settle
 from npusim.spec.load import load_scenario, resolve
 from npusim.units import GIB, MIB
 
-CHIP = """\
-name: tiny
-mesh: {rows: 2, columns: 4}
-core_groups:
-  - name: main
-    core:
-      clock_mhz: 1000
-      arrays: {rows: 16, columns: 16}
-      vector: {lanes: 16}
-      sfu: {lanes: 4}
-      scratchpad: {capacity_mib: 1}
-memories:
-  - {name: hbm, attach: ATTACH, capacity_gib: 0.0625, channels: 2,
-     timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
-noc: {clock_mhz: 1000, link_bytes_per_cycle: 32}
-"""
+CHIP = chip_text("ATTACH", capacity_gib=1 / 16)
 SCENARIO = """\
 hw: HW
 model: MODEL

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+from report_cases import HARDWARE
 
 from npusim.serve_trace import (
     DONE,
@@ -15,30 +16,10 @@ from npusim.serve_trace import (
     InstanceRow,
     ServeRun,
 )
-from npusim.spec.hardware import Hardware
 from npusim.spec.scenario import Scenario
 
 MS = 1_000_000_000
 NEVER = {"scheduled_ps": -1, "first_token_ps": -1, "finish_ps": -1}
-HARDWARE = Hardware.model_validate(
-    {
-        "name": "two_cores",
-        "mesh": {"rows": 1, "columns": 2},
-        "core_groups": [
-            {
-                "name": "main",
-                "core": {
-                    "clock_mhz": 1000,
-                    "arrays": {"rows": 4, "columns": 4},
-                    "vector": {"lanes": 8},
-                    "sfu": {"lanes": 2},
-                    "scratchpad": {"capacity_mib": 1},
-                },
-            }
-        ],
-        "noc": {"clock_mhz": 1000, "link_bytes_per_cycle": 16},
-    }
-)
 
 
 def setup(**serving):

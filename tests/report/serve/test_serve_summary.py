@@ -165,3 +165,19 @@ def test_where_nothing_moves_there_is_no_handover():
 def test_small_batches_have_room_for_more(most, lever):
     run = make_run([done(0, 0, (10, 99))], [iteration(0, 99, requests=4)])
     assert lever in summary_of(run, limits={"max_requests": most}).sentence
+
+
+@pytest.mark.parametrize(
+    ("most", "lever"), [(68, "batches have 4.0 requests of at most 17"), (64, "more instances")]
+)
+def test_a_batch_of_an_instance_with_stages_may_have_a_share(most, lever):
+    run = make_run([done(0, 0, (10, 99))], [iteration(0, 99, requests=4)])
+    staged = [{"role": "both", "parallel": {"pp": 4}}]
+    assert lever in summary_of(run, instances=staged, limits={"max_requests": most}).sentence
+
+
+def test_batches_of_an_instance_with_stages_are_full_at_a_share():
+    run = make_run([done(0, 90, (95, 99))], [iteration(0, 99, requests=4)])
+    staged = [{"role": "both", "parallel": {"pp": 2}}]
+    sentence = summary_of(run, instances=staged, limits={"max_requests": 8}).sentence
+    assert "batches are full at 4 requests" in sentence

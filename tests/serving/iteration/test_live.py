@@ -3,29 +3,14 @@ wait for one another, those that share links or memory do; pipeline stages overl
 
 import numpy as np
 import pytest
+from tiny_chip import SMALL_MODEL, chip_text
 
 from npusim.serve_trace import DONE
 from npusim.serving.iteration.live import Machines
 from npusim.serving.serve import serve
 from npusim.spec.load import load_scenario, resolve
 
-CHIP = """\
-name: tiny
-mesh: {rows: 2, columns: 4}
-core_groups:
-  - name: main
-    core:
-      clock_mhz: 1000
-      arrays: {rows: 16, columns: 16}
-      vector: {lanes: 16}
-      sfu: {lanes: 4}
-      scratchpad: {capacity_mib: 1}
-memories:
-  - {name: hbm, ATTACH, capacity_gib: 0.25, channels: 2,
-     timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
-noc: {clock_mhz: 1000, link_bytes_per_cycle: 16}
-"""
-SHARED = "attach: group, cores_per_instance: 8"
+SHARED = "group, cores_per_instance: 8"
 SCENARIO = """\
 hw: HW
 model: qwen3-4b
@@ -37,8 +22,6 @@ serving:
   limits: {max_requests: 4, max_tokens: 64}
   kv: {sram_fraction: 0.0}
 """
-TINY = {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 512, "vocab_size": 2048,
-        "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32}  # fmt: skip
 SPLIT = "serving.instances=[{role: prefill}, {role: decode, parallel: {tp: 4}}]"
 
 
@@ -46,12 +29,11 @@ SPLIT = "serving.instances=[{role: prefill}, {role: decode, parallel: {tp: 4}}]"
 def run(tmp_path):
     """run(*overrides, attach=…): serves on the tiny chip."""
 
-    def make(*overrides, attach="attach: core"):
+    def make(*overrides, attach="core"):
         chip, path = tmp_path / "chip.yaml", tmp_path / "scenario.yaml"
-        chip.write_text(CHIP.replace("ATTACH", attach))
+        chip.write_text(chip_text(attach, link_bytes=16))
         path.write_text(SCENARIO.replace("HW", str(chip)))
-        sizes = [f"model.{key}={value}" for key, value in TINY.items()]
-        return serve(resolve(load_scenario(path, [*sizes, *overrides])))
+        return serve(resolve(load_scenario(path, [*SMALL_MODEL, *overrides])))
 
     return make
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tiny_chip import SMALL_MODEL, chip_text
 
 from npusim.graph.batch import Slice, decode
 from npusim.serving.iteration.simulated import LEVELS, memo_of, shape_of, stage_times
@@ -15,22 +16,6 @@ from npusim.serving.settle import settle
 from npusim.simulate import simulate_batch
 from npusim.spec.load import load_scenario, resolve
 
-CHIP = """\
-name: tiny
-mesh: {rows: 2, columns: 4}
-core_groups:
-  - name: main
-    core:
-      clock_mhz: 1000
-      arrays: {rows: 16, columns: 16}
-      vector: {lanes: 16}
-      sfu: {lanes: 4}
-      scratchpad: {capacity_mib: 4}
-memories:
-  - {name: hbm, ATTACH, capacity_gib: 0.015625, channels: 2,
-     timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
-noc: {clock_mhz: 1000, link_bytes_per_cycle: 32}
-"""
 SCENARIO = """\
 hw: chip.yaml
 model: qwen3-4b
@@ -40,18 +25,18 @@ serving:
   buckets: {reuse: false}
   limits: {max_requests: 4, max_tokens: 64}
 """
-TINY = {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 512, "vocab_size": 2048,
-        "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32}  # fmt: skip
-SHARED = "attach: edge, ports: [{at: [0, 0]}, {at: [1, 3]}]"
+SHARED = "edge, ports: [{at: [0, 0]}, {at: [1, 3]}]"
 
 
 @pytest.fixture
 def settled(tmp_path):
-    def make(*overrides, attach="attach: core"):
-        (tmp_path / "chip.yaml").write_text(CHIP.replace("ATTACH", attach))
+    def make(*overrides, attach="core"):
+        text = chip_text(attach, capacity_gib=1 / 64, scratchpad_mib=4)
+        (tmp_path / "chip.yaml").write_text(text)
         (tmp_path / "scenario.yaml").write_text(SCENARIO)
-        sizes = [f"model.{key}={value}" for key, value in TINY.items()]
-        return settle(resolve(load_scenario(tmp_path / "scenario.yaml", [*sizes, *overrides])))
+        return settle(
+            resolve(load_scenario(tmp_path / "scenario.yaml", [*SMALL_MODEL, *overrides]))
+        )
 
     return make
 

@@ -3,6 +3,7 @@ chips; and a whole run live beside the same one with moves and iterations timed 
 
 import numpy as np
 import pytest
+from tiny_chip import SMALL_MODEL, chip_text
 
 from npusim.errors import SpecError
 from npusim.serving.iteration.transfer import TransferTimes, crosses_links
@@ -10,22 +11,6 @@ from npusim.serving.serve import serve
 from npusim.serving.settle import settle
 from npusim.spec.load import load_scenario, resolve
 
-CHIP = """\
-name: tiny
-mesh: {rows: 2, columns: 4}
-core_groups:
-  - name: main
-    core:
-      clock_mhz: 1000
-      arrays: {rows: 16, columns: 16}
-      vector: {lanes: 16}
-      sfu: {lanes: 4}
-      scratchpad: {capacity_mib: 1}
-memories:
-  - {name: hbm, capacity_gib: 0.125, channels: 2,
-     timing: {channel_gb_s: 16, t_rcd_ns: 14, t_rp_ns: 14, t_cl_ns: 14, t_ras_ns: 33}}
-noc: {clock_mhz: 1000, link_bytes_per_cycle: LINK}
-"""
 SCENARIO = """\
 hw: HW
 model: qwen3-4b
@@ -37,8 +22,6 @@ serving:
   kv: {sram_fraction: 0.0}
   instances: [{role: prefill}, {role: decode}]
 """
-TINY = {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 512, "vocab_size": 2048,
-        "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32}  # fmt: skip
 TOKEN_BYTES = 4 * 2 * 2 * 32 * 2  # layers, K and V, KV heads, head size, bf16
 
 
@@ -48,11 +31,10 @@ def setup_of(tmp_path):
 
     def make(*overrides, link=32, hw=None):
         chip = tmp_path / "chip.yaml"
-        chip.write_text(CHIP.replace("LINK", str(link)))
+        chip.write_text(chip_text(capacity_gib=1 / 8, link_bytes=link))
         path = tmp_path / "scenario.yaml"
         path.write_text(SCENARIO.replace("HW", hw or str(chip)))
-        sizes = [f"model.{key}={value}" for key, value in TINY.items()]
-        return resolve(load_scenario(path, [*sizes, *overrides]))
+        return resolve(load_scenario(path, [*SMALL_MODEL, *overrides]))
 
     return make
 
