@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npusim.report.sentence import percent
-from npusim.units import PS_PER_MS, format_ps
+from npusim.units import PS_PER_MS, ceil_div, format_ps
 
 PREEMPTED = 0.1  # from this share of requests on, KV memory binds
 KV_FULL = 0.5  # the same, of the time in which requests wait before nearly full KV memory
@@ -105,10 +105,19 @@ def _busy(row: dict[str, Any]) -> float:
 
 
 def _limit(result: dict[str, Any], role: str) -> int:
-    """Most requests that a batch of an instance of a role may have."""
-    serving = result["scenario"]["serving"]
-    own = [one["limits"] for one in serving["instances"] if one["role"] == role]
-    return max(((one or serving["limits"])["max_requests"] for one in own), default=0)
+    """Most requests that a batch of an instance of a role may have: of an instance with pipeline
+    stages, a stage's share of its `max_requests`."""
+    scenario = result["scenario"]
+    serving = scenario["serving"]
+    shares = [
+        ceil_div(
+            (one["limits"] or serving["limits"])["max_requests"],
+            (one["parallel"] or scenario["parallel"])["pp"],
+        )
+        for one in serving["instances"]
+        if one["role"] == role
+    ]
+    return max(shares, default=0)
 
 
 def _queueing_lever(result: dict[str, Any]) -> str:
