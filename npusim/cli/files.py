@@ -1,18 +1,19 @@
 """`npusim check`, `list` and `schema`: what files exist, what may stand in them, are they right."""
 
+import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from npusim.errors import NpusimError, SpecError, nearest, pick
 
-SCENARIO_KEYS = {"workload", "hw", "model", "parallel", "placement", "engine", "fidelity"} | {
-    "traffic",
-    "serving",
+SCENARIO_KEYS = {
+    *("workload", "traffic", "serving", "hw", "model"),
+    *("parallel", "placement", "engine", "fidelity"),
 }
 
 
@@ -90,12 +91,12 @@ def list_names(
         None, help="hardware, model, scenario, part, placement, partition …"
     ),
 ) -> None:
-    """List what is bundled or may be chosen; without KIND, the kinds."""
+    """List what is bundled or may be chosen, names first; without KIND, the kinds."""
     if kind is None:
         print("\n".join(LISTS))
         return
-    for name in sorted(pick(LISTS, kind, "kind")()):
-        print(name)
+    for line in sorted(pick(LISTS, kind, "kind")()):
+        print(line)
 
 
 def _bundled(kind: str) -> Callable[[], list[str]]:
@@ -128,13 +129,21 @@ def _collectives() -> list[str]:
 def _schedulers() -> list[str]:
     from npusim.serving.schedulers import SCHEDULERS
 
-    return list(SCHEDULERS)
+    return _told({name: inspect.getmodule(kind) for name, kind in SCHEDULERS.items()})
 
 
 def _routings() -> list[str]:
     from npusim.serving.routing import ROUTERS
 
-    return list(ROUTERS)
+    return _told(ROUTERS)
+
+
+def _told(choices: Mapping[str, Any]) -> list[str]:
+    """A line a choice: its name, then the docstring's first paragraph of what `choices` has."""
+    width = max(map(len, choices))
+    paragraphs = [(inspect.getdoc(what) or "").partition("\n\n")[0] for what in choices.values()]
+    texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    return [f"{name:{width}}  {text}" for name, text in zip(choices, texts, strict=True)]
 
 
 def _suites() -> list[str]:

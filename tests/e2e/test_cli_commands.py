@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from npusim.serving.routing import ROUTERS
+from npusim.serving.schedulers import SCHEDULERS
 from npusim.spec.load import bundled
 
 
@@ -35,6 +37,13 @@ def test_list_names_what_is_bundled(kind, npusim):
 @pytest.mark.parametrize("kind", ["placement", "partition", "collective"])
 def test_list_names_choices(kind, npusim):
     assert len(npusim("list", kind).out.split()) > 2
+
+
+@pytest.mark.parametrize(("kind", "table"), [("scheduler", SCHEDULERS), ("routing", ROUTERS)])
+def test_list_tells_what_policies_of_serving_do(kind, table, npusim):
+    lines = npusim("list", kind).out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(table)
+    assert all(line.endswith(".") and len(line.split()) > 3 for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["hardware", "scenario", "model"])
