@@ -4,16 +4,16 @@ Kernels do not overlap, so a kernel's span, first start to last end, is its shar
 Where a core's waiting ends up by core time says little here: it waits for the kernel, not a task.
 """
 
-from collections.abc import Callable
 from typing import Any
 
+from npusim.report.text import percent
 from npusim.units import PS_PER_NS, format_bytes, format_ps
 
 ENOUGH = 1 / 3  # from this share on, one thing binds
 COMM = "comm"
 
 
-def kernel_verdict(result: dict[str, Any], percent: Callable[[float], str]) -> tuple[str, str]:
+def kernel_verdict(result: dict[str, Any]) -> tuple[str, str]:
     """What binds, with the longest kernels, and a lever."""
     shares = {
         "memory": max((row["fraction"] for row in result["per_memory"]), default=0.0),
@@ -22,7 +22,7 @@ def kernel_verdict(result: dict[str, Any], percent: Callable[[float], str]) -> t
     }
     largest = max(shares, key=lambda name: shares[name])
     title, lever = VERDICTS[largest if shares[largest] >= ENOUGH else "starts"]
-    return f"{title}: {_longest(result, percent)}", lever
+    return f"{title}: {_longest(result)}", lever
 
 
 def comm_fraction(result: dict[str, Any]) -> float:
@@ -31,7 +31,7 @@ def comm_fraction(result: dict[str, Any]) -> float:
     return float(spans / max(result["totals"]["makespan_ps"], 1))
 
 
-def _longest(result: dict[str, Any], percent: Callable[[float], str]) -> str:
+def _longest(result: dict[str, Any]) -> str:
     total = max(result["totals"]["makespan_ps"], 1)
     names = [f"{use['operator']} {percent(use['span_ps'] / total)}" for use in _by_span(result)[:3]]
     return f"kernels take {', '.join(names)} of the time"
@@ -41,9 +41,7 @@ def _by_span(result: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(result["per_operator"], key=lambda use: -use["span_ps"])
 
 
-def kernel_rows(
-    result: dict[str, Any], percent: Callable[[float], str], most: int
-) -> tuple[list[str], list[list[str]]]:
+def kernel_rows(result: dict[str, Any], most: int) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of the table of kernels, the longest first."""
     total = max(result["totals"]["makespan_ps"], 1)
     columns = ["kernel", "share", "time", "TFLOP/s", "GB/s", "GFLOP", "bytes"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from npusim.report.kernel_summary import kernel_verdict
 from npusim.report.stalls import CAUSES
+from npusim.report.text import percent
 
 NEARLY_FULL = 0.7  # a memory at this share of its peak binds, whatever cores do meanwhile
 FULL = 0.6  # from this share of the peak on, more bandwidth is the lever, not more in flight
@@ -18,7 +19,7 @@ def sentence(result: dict[str, Any]) -> str:
         return "Nothing ran: the makespan is zero."
     stalls = {cause: sum(row[f"{cause}_ps"] for row in cores) for cause in CAUSES}
     if result["hardware"]["kernels"]:
-        text, lever = kernel_verdict(result, percent)
+        text, lever = kernel_verdict(result)
         return f"{text}{_achieved(result)}. Lever: {lever}."
     cause = max(CAUSES, key=lambda name: stalls[name])
     if cause != "wait_memory" and _memory_fraction(result) > NEARLY_FULL:
@@ -130,10 +131,6 @@ def _idle_lever(result: dict[str, Any]) -> str:
 
 def channel_bytes(row: dict) -> int:
     return row["read_bytes"] + row["write_bytes"]
-
-
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %" if abs(fraction) < 0.1 else f"{100 * fraction:.0f} %"
 
 
 BINDS = {

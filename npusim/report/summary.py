@@ -8,8 +8,9 @@ import numpy as np
 
 from npusim.report.kernel_summary import kernel_rows
 from npusim.report.result import result_dict
-from npusim.report.sentence import channel_bytes, percent, sentence
+from npusim.report.sentence import channel_bytes, sentence
 from npusim.report.stalls import CAUSES
+from npusim.report.text import percent
 from npusim.trace import Run
 from npusim.units import PS_PER_NS, format_bytes, format_ps
 
@@ -105,7 +106,7 @@ def _stalls(result: dict[str, Any]) -> Table:
 
 def _operators(result: dict[str, Any]) -> Table:
     if result["hardware"]["kernels"]:
-        columns, rows = kernel_rows(result, percent, MAX_ROWS)
+        columns, rows = kernel_rows(result, MAX_ROWS)
         return Table("Kernels, over layers", columns, rows)
     uses = sorted(result["per_operator"], key=lambda use: -_core_ps(use))
     total = sum(map(_core_ps, uses)) or 1

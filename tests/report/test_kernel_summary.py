@@ -5,10 +5,6 @@ import pytest
 from npusim.report.kernel_summary import kernel_rows, kernel_verdict
 
 
-def percent(fraction):
-    return f"{100 * fraction:.0f} %"
-
-
 def result(memory=0.1, compute=0.1, comm_ps=100):
     def use(name, kind, span_ps, flops=0, load_bytes=0):
         return {"operator": name, "kind": kind, "phase": "decode", "span_ps": span_ps,
@@ -36,17 +32,17 @@ def result(memory=0.1, compute=0.1, comm_ps=100):
     ],
 )
 def test_the_largest_share_binds_unless_all_are_small(case, title, lever):
-    text, advice = kernel_verdict(case, percent)
+    text, advice = kernel_verdict(case)
     assert text.startswith(title) and lever in advice
 
 
 def test_the_longest_kernels_are_named_by_their_share_of_the_makespan():
-    text, _ = kernel_verdict(result(comm_ps=600), percent)
-    assert text == "Link-bound: kernels take all_reduce 60 %, up 35 %, norm 5 % of the time"
+    text, _ = kernel_verdict(result(comm_ps=600))
+    assert text == "Link-bound: kernels take all_reduce 60 %, up 35 %, norm 5.0 % of the time"
 
 
 def test_a_row_has_a_kernels_rates_while_it_runs():
-    columns, rows = kernel_rows(result(), percent, most=2)
+    columns, rows = kernel_rows(result(), most=2)
     assert [row[0] for row in rows] == ["up (decode)", "all_reduce (decode)"]
     up = dict(zip(columns, rows[0], strict=True))
     assert (up["share"], up["time"]) == ("85 %", "850 ps")

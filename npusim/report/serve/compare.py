@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from npusim.report.sentence import percent
 from npusim.report.serve.schema import DISTRIBUTIONS
 from npusim.report.serve.sentence import PARTS_TEXT
 from npusim.report.summary import Table
+from npusim.report.text import percent
 from npusim.units import format_ps
 
 COLUMNS = ["", "A", "B", "B / A"]

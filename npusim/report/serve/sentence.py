@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from npusim.report.sentence import percent
+from npusim.report.text import percent
 from npusim.units import PS_PER_MS, ceil_div, format_ps
 
 PREEMPTED = 0.1  # from this share of requests on, KV memory binds

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from npusim.report.sentence import percent
 from npusim.report.serve.schema import DISTRIBUTIONS
 from npusim.report.serve.sentence import PARTS_TEXT, goals, sentence
 from npusim.report.summary import Summary, Table
+from npusim.report.text import percent
 from npusim.units import format_bytes, format_ps
 
 MAX_ROWS = 12
