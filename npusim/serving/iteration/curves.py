@@ -6,29 +6,16 @@ is that point's, because a kernel's start costs what it costs.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TypeVar
-
-Item = TypeVar("Item")
 
 
-class Segments:
-    """Points on an axis, ascending → the two around a place and the share of the upper one."""
-
-    __slots__ = ("_end", "points")
-
-    def __init__(self, points: Sequence[float]):
-        self.points = list(points)
-        self._end = max(len(self.points) - 2, 0)
-
-    def around(self, place: float) -> tuple[int, float]:
-        """Index of the lower point, share of the next one: 0 at or below a lone or first point,
-        above 1 beyond the last."""
-        points = self.points
-        if place <= points[0] or len(points) == 1:
-            return 0, 0.0
-        index = min(bisect_right(points, place) - 1, self._end)
-        low = points[index]
-        return index, (place - low) / (points[index + 1] - low)
+def around(points: Sequence[float], place: float) -> tuple[int, float]:
+    """Of ascending points, index of the lower one of the two around `place`, and the share of the
+    next: 0 at or below a lone or first point, above 1 beyond the last."""
+    if place <= points[0] or len(points) == 1:
+        return 0, 0.0
+    index = min(bisect_right(points, place) - 1, len(points) - 2)
+    low = points[index]
+    return index, (place - low) / (points[index + 1] - low)
 
 
 class Curve:
@@ -37,11 +24,11 @@ class Curve:
     __slots__ = ("axis", "times")
 
     def __init__(self, points: dict[float, float]):
-        self.axis = Segments(sorted(points))
-        self.times = [points[place] for place in self.axis.points]
+        self.axis = sorted(points)
+        self.times = [points[place] for place in self.axis]
 
     def at(self, place: float) -> float:
-        index, share = self.axis.around(place)
+        index, share = around(self.axis, place)
         low = self.times[index]
         return low + share * (self.times[index + 1] - low) if share else low
 
@@ -53,11 +40,11 @@ class Surface:
 
     def __init__(self, points: dict[tuple[float, float], float]):
         curves = nested(points)
-        self.axis = Segments(sorted(curves))
-        self.curves = [Curve(curves[place]) for place in self.axis.points]
+        self.axis = sorted(curves)
+        self.curves = [Curve(curves[place]) for place in self.axis]
 
     def at(self, outer: float, inner: float) -> float:
-        index, share = self.axis.around(outer)
+        index, share = around(self.axis, outer)
         low = self.curves[index].at(inner)
         return low + share * (self.curves[index + 1].at(inner) - low) if share else low
 
@@ -71,20 +58,19 @@ class Volume:
         rows: dict[float, dict[float, dict[tuple[float, float], float]]] = {}
         for (a, b, c, d), time in points.items():
             rows.setdefault(a, {}).setdefault(b, {})[c, d] = time
-        self.axis = Segments(sorted(rows))
+        self.axis = sorted(rows)
         self.rows = [
-            (Segments(sorted(rows[a])), [Surface(rows[a][b]) for b in sorted(rows[a])])
-            for a in self.axis.points
+            (sorted(rows[a]), [Surface(rows[a][b]) for b in sorted(rows[a])]) for a in self.axis
         ]
 
     def at(self, a: float, b: float, c: float, d: float) -> float:
-        index, share = self.axis.around(a)
+        index, share = around(self.axis, a)
         low = self._row(index, b, c, d)
         return low + share * (self._row(index + 1, b, c, d) - low) if share else low
 
     def _row(self, index: int, b: float, c: float, d: float) -> float:
         axis, surfaces = self.rows[index]
-        lower, share = axis.around(b)
+        lower, share = around(axis, b)
         low = surfaces[lower].at(c, d)
         return low + share * (surfaces[lower + 1].at(c, d) - low) if share else low
 

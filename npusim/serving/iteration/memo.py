@@ -24,7 +24,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from npusim.graph import batch as batches
 from npusim.graph.batch import Batch, Slice
+from npusim.serving.iteration.curves import around
 from npusim.serving.request import Work
 from npusim.spec.serving import Buckets
 
@@ -49,14 +51,17 @@ class Grid:
 
     def at(self, row: float, column: float) -> Times:
         """Time at any place inside the rows; columns are prolonged."""
-        low, high, share = _between(self.rows, row)
-        first = self._in_row(low, column)
-        return first if not share else _mix(first, self._in_row(high, column), share)
+        index, share = around(self.rows, row)
+        first = self._in_row(self.rows[index], column)
+        if not share:
+            return first
+        return _mix(first, self._in_row(self.rows[index + 1], column), share)
 
     def _in_row(self, row: int, column: float) -> Times:
-        low, high, share = _between(self._columns_of(row), column)
-        first = self._corner(row, low)
-        return first if not share else _mix(first, self._corner(row, high), share)
+        columns = self._columns_of(row)
+        index, share = around(columns, column)
+        first = self._corner(row, columns[index])
+        return first if not share else _mix(first, self._corner(row, columns[index + 1]), share)
 
     def _columns_of(self, row: int) -> Sequence[int]:
         if row not in self._fitting:
@@ -72,16 +77,6 @@ class Grid:
         if (row, column) not in self.known:
             self.known[row, column] = self.simulate(row, column)
         return self.known[row, column]
-
-
-def _between(edges: Sequence[int], value: float) -> tuple[int, int, float]:
-    """Edges around `value` and its place between them: 0 at the lower one; below the first edge it
-    is 0, above the last more than 1."""
-    if value <= edges[0] or len(edges) == 1:
-        return edges[0], edges[0], 0.0
-    index = min(bisect_right(edges, value), len(edges) - 1)
-    low, high = edges[index - 1], edges[index]
-    return low, high, (value - low) / (high - low)
 
 
 def _mix(first: Times, second: Times, share: float) -> Times:
@@ -178,10 +173,6 @@ class Memo:
         return self._unsampled[level]
 
 
-def decodes_of(count: int, context: int) -> Batch:
-    return (Slice(1, context),) * count
-
-
 def prompts_of(tokens: int, attended: int, samples: bool = True) -> Batch:
     """Prompts of `tokens` tokens together that attend to `attended` tokens each on average: equal
     fresh prompts, or one chunk behind a context when a single prompt attends to less."""
@@ -192,4 +183,4 @@ def prompts_of(tokens: int, attended: int, samples: bool = True) -> Batch:
     return tuple(Slice(length, 0, samples) for length in lengths)
 
 
-BATCHES: dict[str, Callable[[int, int], Batch]] = {"decodes": decodes_of, "prompts": prompts_of}
+BATCHES: dict[str, Callable[[int, int], Batch]] = {"decodes": batches.decode, "prompts": prompts_of}

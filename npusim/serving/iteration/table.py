@@ -132,5 +132,5 @@ def _dense_curve(files: KernelFiles, num_layers: int) -> Curve:
 def _sum_curve(kernels: list[tuple[int, Points]]) -> Curve:
     """Sum of count x time at all places where any of the kernels was measured."""
     curves = [(count, Curve(points)) for count, points in kernels]
-    places = {place for _, curve in curves for place in curve.axis.points}
+    places = {place for _, curve in curves for place in curve.axis}
     return Curve({place: sum(n * curve.at(place) for n, curve in curves) for place in places})

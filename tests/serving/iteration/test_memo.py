@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from npusim.graph import batch as batches
 from npusim.serving.iteration.memo import (
     LEAST_CONTEXT,
     LEAST_TOKENS,
     Grid,
     Memo,
-    decodes_of,
     edges,
     prompts_of,
 )
@@ -200,7 +200,7 @@ def test_monotone_where_corners_are(steps, data):
 def test_decodes_at_a_corner_are_what_was_simulated(count, context):
     simulate = Simulator()
     memo = memo_of(simulate)
-    exact = simulate.exact(decodes_of(count, context))
+    exact = simulate.exact(batches.decode(count, context))
     assert memo.stage_ps([decode(context)] * count) == tuple(round(ps) for ps in exact)
 
 
