@@ -8,6 +8,7 @@ import numpy as np
 from npusim.errors import SpecError
 from npusim.serve_trace import NONE, ServeRun
 from npusim.spec.load import Setup
+from npusim.spec.traffic import TraceTraffic
 
 MOST_RUNS = 40
 Meets = Callable[[ServeRun], bool]
@@ -116,7 +117,7 @@ def at_rate(setup: Setup, rate_per_s: float) -> Setup:
     traffic = setup.scenario.traffic
     assert traffic is not None
     update = {"rate_per_s": rate_per_s}
-    if hasattr(traffic, "time_scale"):
+    if isinstance(traffic, TraceTraffic):
         update["time_scale"] = 1.0
     changed = traffic.model_copy(update=update)
     return replace(setup, scenario=setup.scenario.model_copy(update={"traffic": changed}))

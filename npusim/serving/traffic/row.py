@@ -1,5 +1,6 @@
 """What every source of traffic gives: a Row for each request, and random streams of one seed."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -36,6 +37,12 @@ def streams(seed: int) -> dict[str, Generator]:
 def exact(value: float) -> Fraction:
     """The decimal number that a file says, not the float next to it: 0.1 is 1/10."""
     return Fraction(repr(float(value)))
+
+
+def multiples(numbers: Iterable[int], factor: Fraction) -> list[int]:
+    """Each of `numbers` (at least 0) times `factor`, rounded by itself, halves up: no drift."""
+    num, den = factor.numerator, factor.denominator
+    return [(2 * number * num + den) // (2 * den) for number in numbers]
 
 
 def check_end(end_ps: float | Fraction, lever: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from npusim.serving.traffic.lengths import draw_lengths
-from npusim.serving.traffic.row import Row, check_end, exact, streams
+from npusim.serving.traffic.row import Row, check_end, exact, multiples, streams
 from npusim.spec.traffic import SharedPrefix, SyntheticTraffic
 from npusim.units import PS_PER_S
 
@@ -50,9 +50,7 @@ def _gamma(traffic: SyntheticTraffic, random: Generator) -> list[int]:
 def _constant(traffic: SyntheticTraffic, random: Generator) -> list[int]:
     """Request i at i / rate, each rounded by itself: no drift."""
     assert traffic.rate_per_s is not None
-    gap_ps = PS_PER_S / exact(traffic.rate_per_s)
-    num, den = gap_ps.numerator, gap_ps.denominator
-    return [(2 * index * num + den) // (2 * den) for index in range(traffic.requests)]
+    return multiples(range(traffic.requests), PS_PER_S / exact(traffic.rate_per_s))
 
 
 def _burst(traffic: SyntheticTraffic, random: Generator) -> list[int]:

@@ -7,7 +7,7 @@ from npusim.errors import SpecError
 from npusim.serving.traffic.azure import azure_rows
 from npusim.serving.traffic.mooncake import mooncake_rows
 from npusim.serving.traffic.plain import plain_rows
-from npusim.serving.traffic.row import Row, check_end, exact, streams
+from npusim.serving.traffic.row import Row, check_end, exact, multiples, streams
 from npusim.spec.files import find
 from npusim.spec.traffic import TraceTraffic
 from npusim.units import PS_PER_S
@@ -59,9 +59,8 @@ def _scaled(arrivals: list[int], traffic: TraceTraffic, file: Path) -> list[int]
             raise SpecError(text, str(file))
         gap_ps = PS_PER_S / exact(traffic.rate_per_s)
         factor = gap_ps * (len(arrivals) - 1) / arrivals[-1]
-    num, den = factor.numerator, factor.denominator
     check_end(arrivals[-1] * factor, LEVER)
-    return [(2 * arrival * num + den) // (2 * den) for arrival in arrivals]
+    return multiples(arrivals, factor)
 
 
 READERS: dict[str, Callable[[Path], list[Row]]] = {
