@@ -72,8 +72,6 @@ class Cluster:
             instance.wake()
         self._all_arrived = True
         self._close_decode()
-        return
-        yield  # a process even when there is nothing to wait for
 
     def _close_decode(self) -> None:
         """No request will come to decode instances when none is on its way to them, unless they

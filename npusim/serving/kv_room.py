@@ -72,7 +72,7 @@ def _check_blocks(kv: Kv, most: int, block_tokens: int) -> None:
 
 def check_room(index: int, size: KvSize) -> None:
     """Raises CapacityError when instance `index` has no room for any KV."""
-    if size.num_blocks * size.block_tokens + size.memory_tokens < 1:
+    if size.num_tokens < 1:
         raise CapacityError(
             f"instance {index}: weights and buffers leave no room for KV; raise tp or pp, "
             "lower limits.max_tokens, or use fewer bits"

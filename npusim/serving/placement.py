@@ -6,6 +6,7 @@ from math import gcd
 from npusim.errors import SpecError, nearest
 from npusim.spec.hardware import Hardware
 from npusim.spec.serving import Instance
+from npusim.units import ceil_div
 
 Plan = list[tuple[int, ...]]
 
@@ -108,7 +109,7 @@ def pp_first(
     if not prefill:
         return in_order(hardware, wanted, open_ones)
     others = [i for i in open_ones if wanted[i].role == "both"]
-    half = -(-len(prefill) // 2)
+    half = ceil_div(len(prefill), 2)
     return prefill[:half] + decode + others + prefill[half:], _columns(hardware)
 
 

@@ -39,7 +39,7 @@ class Settled:
     @property
     def kv_tokens(self) -> int:
         """Tokens of context that its KV memory holds."""
-        return self.size.num_blocks * self.size.block_tokens + self.size.memory_tokens
+        return self.size.num_tokens
 
     @property
     def memory_tokens(self) -> int:
@@ -189,9 +189,10 @@ def _settle(
         share = replace(
             share, buffers_bytes=held.buffers_bytes, kv_room_bytes=spare_room(held, share)
         )
+    reached = [] if kernels else _reached(setup, cores)
     fraction = memories.fraction(instance.chip, held.memories)
     size = kv_size(setup, instance.kv, held, share, fraction)
-    memories.claim(instance.chip, [] if kernels else _reached(setup, cores), held.memories)
+    memories.claim(instance.chip, reached, held.memories)
     scenario = setup.scenario.model_copy(
         update={"parallel": held.parallel, "placement": held.placement}
     )
@@ -204,7 +205,7 @@ def _settle(
         size=size,
         share=share,
         footprint=held,
-        memory_ids=() if kernels else tuple(_reached(setup, cores)),
+        memory_ids=tuple(reached),
     )
 
 

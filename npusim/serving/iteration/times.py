@@ -39,10 +39,8 @@ class Timings:
 
     def crowded(self, settled: Settled, cache: KvCache, around: Neighbours) -> StageTimes | None:
         """The same while all neighbours are busy: with an even part of the bandwidth of memories
-        that they share. None where there are none, or measured times."""
-        if self.kind == "table" or not around.others:
-            return None
-        return self._of_memo(settled, cache, around)
+        that they share. None where times are measured."""
+        return None if self.kind == "table" else self._of_memo(settled, cache, around)
 
     def _of_memo(self, settled: Settled, cache: KvCache, around: Neighbours = ALONE) -> StageTimes:
         from npusim.serving.iteration.simulated import LEVELS, memo_of, shape_of

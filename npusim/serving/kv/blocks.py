@@ -16,6 +16,11 @@ class KvSize:
     memory_tokens: int = 0
     swap_blocks: int = 0
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of context that all of it holds."""
+        return self.num_blocks * self.block_tokens + self.memory_tokens
+
 
 class Tier:
     """Free ids of first … end - 1: those given back, the latest first, then those never taken."""

@@ -7,6 +7,7 @@ from npusim.serving.kv.blocks import BlockPool, KvSize
 from npusim.serving.kv.prefix import PrefixCache, block_keys
 from npusim.serving.request import Request
 from npusim.spec.serving import Kv
+from npusim.units import ceil_div
 
 
 class Held:
@@ -158,7 +159,7 @@ class PagedKv:
         assert self._held.keys().isdisjoint(self._swapped), "a request is held and swapped"
 
     def _blocks(self, tokens: int) -> int:
-        return -(-tokens // self.size.block_tokens)
+        return ceil_div(tokens, self.size.block_tokens)
 
     def _keys(self, request: Request) -> Sequence[int]:
         """Keys of its shareable blocks; kept for the request asked for last, since one that waits

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from npusim.serving.request import Request
+from npusim.units import ceil_div
 
 
 def shareable_blocks(request: Request, block_tokens: int) -> int:
@@ -23,7 +24,7 @@ def block_keys(request: Request, block_tokens: int) -> list[int]:
     keys = []
     chain, chained = hash((id_tokens,)), 0
     for index in range(shareable_blocks(request, block_tokens)):
-        upto = -(-(index + 1) * block_tokens // id_tokens)
+        upto = ceil_div((index + 1) * block_tokens, id_tokens)
         if upto > chained:
             for content in request.prefix[chained:upto]:
                 chain = hash((chain, content))

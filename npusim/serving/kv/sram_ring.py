@@ -7,6 +7,7 @@ from npusim.serving.kv.blocks import BlockPool, KvSize
 from npusim.serving.kv.ring import Buffer, Ring
 from npusim.serving.request import Request
 from npusim.spec.serving import Kv
+from npusim.units import ceil_div
 
 
 class Held:
@@ -62,10 +63,8 @@ class SramRingKv:
 
     @property
     def occupancy(self) -> float:
-        block_tokens = self.size.block_tokens
-        room = self._pool.num_blocks * block_tokens + self.size.memory_tokens
-        held = self.held_blocks * block_tokens + self._ring.held_tokens
-        return held / room if room else 0.0
+        held_tokens = self.held_blocks * self.size.block_tokens + self._ring.held_tokens
+        return held_tokens / self.size.num_tokens if self.size.num_tokens else 0.0
 
     def holds(self, request: Request) -> bool:
         return request.request_id in self._held
@@ -149,4 +148,4 @@ class SramRingKv:
         return max(tokens, min(longest, self.size.memory_tokens))
 
     def _blocks(self, tokens: int) -> int:
-        return -(-tokens // self.size.block_tokens)
+        return ceil_div(tokens, self.size.block_tokens)

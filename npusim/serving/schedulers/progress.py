@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from npusim.errors import StarvationError
 from npusim.serving.request import Request, Work
 from npusim.serving.schedulers.queues import Queues
+from npusim.units import ceil_div
 
 MOST_IDLE = 10_000
 
@@ -61,7 +62,7 @@ class Watch:
 
     def _text(self, request: Request) -> str:
         cache = self.queues.cache
-        needed = -(-request.most_tokens // cache.size.block_tokens)
+        needed = ceil_div(request.most_tokens, cache.size.block_tokens)
         waits = "runs" if request.request_id in self.queues.running else "waits"
         return (
             f"scheduler {self.scheduler} starves request {request.request_id}, which {waits}: it "
