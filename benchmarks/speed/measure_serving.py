@@ -13,9 +13,11 @@ import time
 def measure(scenario: str, overrides: list[str]) -> dict:
     """Serves once; kernels are loaded before the clock starts."""
     from npusim.cli.run import warm_up
+    from npusim.serve_trace import DONE
     from npusim.serving.iteration import simulated, transfer
     from npusim.serving.serve import serve
     from npusim.spec.load import load_scenario, resolve
+    from npusim.units import PS_PER_S
 
     warm_up()
     clock = Clock(simulated, "simulate_batch")
@@ -34,13 +36,13 @@ def measure(scenario: str, overrides: list[str]) -> dict:
         "serving_s": own_s,
         "per_1k_iterations_s": own_s / num_iterations * 1000,
         "requests": len(requests["status"]),
-        "done": int((requests["status"] == 1).sum()),
+        "done": int((requests["status"] == DONE).sum()),
         "iterations": num_iterations,
         "simulated": int(run.iteration_facts.get("simulated_iterations", 0)),
         "mean_batch": float(run.iterations["requests"].mean()),
         "tokens": len(run.token_ps),
         "transfers": len(run.transfers["start_ps"]),
-        "makespan_s": float(run.token_ps.max()) / 1e12,
+        "makespan_s": float(run.token_ps.max()) / PS_PER_S,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
