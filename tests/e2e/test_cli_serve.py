@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from report_cases import keys
 from serve_files import FILES, result_of, rows_of, sets, write_scenario
 
+from npusim.report.serve.schema import FIND_RATE_KEYS
 from npusim.serving.iteration.kernel_files import find_folder
 from npusim.serving.schedulers import SCHEDULERS
 
@@ -119,6 +121,7 @@ def test_the_rate_found_meets_the_goals_and_the_one_above_does_not(serve, folder
     assert "highest rate that meets the goals: " in done.out
     found = result_of(folder)
     rates = found["find_rate"]
+    assert set(keys(rates)) == set(FIND_RATE_KEYS)
     assert found["scenario"]["traffic"]["rate_per_s"] == rates["rate_per_s"]
     assert rates["rate_per_s"] < rates["not_met_per_s"] <= 1.02 * rates["rate_per_s"]
     for name, meets in (("rate_per_s", True), ("not_met_per_s", False)):

@@ -133,6 +133,7 @@ def _throughput(
 
 
 def rate(amount: float, whole: float) -> float | None:
+    """`amount` for each unit of `whole`; None where that is 0."""
     return amount / whole if whole else None
 
 

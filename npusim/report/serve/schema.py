@@ -112,6 +112,14 @@ FACT_KEYS = {
     "sram_blocks": "those of the blocks that are in scratchpads",
     "kv_bytes_per_token": "KV bytes of a token, over its cores",
 }
+FIND_RATE_KEYS = {
+    "rate_per_s": "highest rate tried that meets the goals, requests a second; null: none did",
+    "served_per_s": "requests done a second of makespan, in the run that `metrics` tells of",
+    "not_met_per_s": "lowest rate tried that does not meet them; null: every one did",
+    "tried": "rates in the order they were tried",
+    "tried[].rate_per_s": "requests a second",
+    "tried[].met": "whether it meets the goals",
+}
 SERVE_KEYS = {
     "schema_version": "version of this table",
     "kind": "serve",
@@ -126,7 +134,7 @@ SERVE_KEYS = {
     **under("metrics", METRIC_KEYS),
     "instances": "instances in order: what they are",
     **under("instances[]", FACT_KEYS),
-    "find_rate": "null, or the highest rate that meets the goals and the rates that were tried",
+    "find_rate": "null, or with --find-rate what the search found: FIND_RATE_KEYS",
     "notes": "what was chosen automatically, rejected, or left out",
 }
 OPEN_KEYS = ("scenario", "hardware", "model", "iteration.facts", "find_rate")
