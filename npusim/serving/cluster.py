@@ -104,8 +104,11 @@ class Cluster:
         return [i for i in held if i.role == "both"]
 
     def _holds(self, instance: Instance, request: Request) -> bool:
-        tokens = request.known_tokens if instance.role == "prefill" else request.most_tokens
-        return instance.queues.cache.fits_ever(tokens)
+        return instance.queues.cache.fits_ever(self._needed_tokens(instance, request))
+
+    def _needed_tokens(self, instance: Instance, request: Request) -> int:
+        """KV that it needs there at its longest."""
+        return request.known_tokens if instance.role == "prefill" else request.most_tokens
 
     def _refuse(self, request: Request) -> None:
         if not self.reject:
@@ -125,10 +128,12 @@ class Cluster:
                 f"request {request.request_id} is {tokens} tokens long with its output, the model "
                 f"has positions for {self.most_positions}"
             )
-        most = max(i.settled.kv_tokens for i in self._decode or self._prefill)
+        prefills = any(self._holds(i, request) for i in self._prefill)
+        short = self._decode if prefills else self._prefill
+        best = max(short, key=lambda i: i.queues.cache.longest_tokens)
         return (
-            f"request {request.request_id} needs KV for {request.most_tokens} tokens, an instance "
-            f"holds {most}"
+            f"request {request.request_id} needs KV for {self._needed_tokens(best, request)} "
+            f"tokens, an instance holds {best.queues.cache.longest_tokens}"
         )
 
     def _route(self, request: Request, able: Sequence[Instance]) -> Instance:
@@ -217,7 +222,7 @@ class Cluster:
         self._turns["decode"] += 1
         computed, cache = request.computed_tokens, chosen.queues.cache
         self._there[request.request_id] = cache.lookup(request)
-        cache.admit(request, self._room_tokens(chosen, request))
+        cache.admit(request, chosen.queues.reserved_tokens(request))
         request.computed_tokens = computed
         chosen.num_arriving += 1
         chosen.load.count(request)
@@ -228,12 +233,8 @@ class Cluster:
         running = len(instance.queues.running) + instance.num_arriving
         if instance.queues.waiting or running >= instance.settled.limits.max_requests:
             return False
-        return instance.queues.cache.can_admit(request, self._room_tokens(instance, request))
-
-    def _room_tokens(self, instance: Instance, request: Request) -> int:
-        """What a decode instance keeps free for a request that comes."""
-        whole = instance.queues.kv.reserve == "output"
-        return request.most_tokens if whole else request.known_tokens
+        tokens = instance.queues.reserved_tokens(request)
+        return instance.queues.cache.can_admit(request, tokens)
 
     def _move(
         self, request: Request, source: Instance, destination: Instance, start_ps: int

@@ -263,6 +263,18 @@ def test_why_requests_were_rejected_is_noted(rig, instance_of, serving_help):
     assert run.notes[0] == "rejected: request 1 needs KV for 10 tokens, an instance holds 8"
 
 
+def test_what_a_rejected_request_found_too_small_is_told(rig, pair, instance_of, serving_help):
+    """Of a ring's instance the ring, whatever its scratchpads hold beside; of roles the one that
+    cannot hold it, and what it needs there."""
+    ring = instance_of(blocks=6, ring=9, kv={"layout": "sram_ring"})
+    run = rig([ring]).serve(serving_help.deal((0, 9, 2)))
+    assert run.notes[0] == "rejected: request 0 needs KV for 10 tokens, an instance holds 9"
+    run = rig(pair(prefill={"blocks": 8})).serve(serving_help.deal((0, 9, 2)))
+    assert run.notes[0] == "rejected: request 0 needs KV for 9 tokens, an instance holds 8"
+    run = rig(pair(decode={"blocks": 9})).serve(serving_help.deal((0, 9, 2)))
+    assert run.notes[0] == "rejected: request 0 needs KV for 10 tokens, an instance holds 9"
+
+
 def test_a_missing_link_is_named(rig, pair, serving_help):
     bench = rig(pair(prefill={"chip": 0}, decode={"chip": 1}))
     bench.setup.scenario.serving = bench.setup.scenario.serving.model_copy(update={"kv_link": None})

@@ -13,7 +13,8 @@ __all__ = ["KV_CACHES", "KvCache", "KvSize"]
 
 
 class KvCache(Protocol):
-    """KV memory of one instance. A request is out, held (from `admit` to `release`), or swapped.
+    """KV memory of one instance. A request is out, held (from `admit` to `release`), or swapped;
+    `longest_tokens` is the longest that an empty one could hold.
 
     Occupancy: `used_blocks` = `held_blocks` (some request owns them) + `cached_blocks` (kept for
     later requests, without an owner); `free_blocks` = blocks that can be taken, cached ones among
@@ -36,6 +37,8 @@ class KvCache(Protocol):
     def cached_blocks(self) -> int: ...
     @property
     def occupancy(self) -> float: ...
+    @property
+    def longest_tokens(self) -> int: ...
 
     def holds(self, request: Request) -> bool: ...
 

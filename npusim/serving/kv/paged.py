@@ -68,8 +68,12 @@ class PagedKv:
     def holds(self, request: Request) -> bool:
         return request.request_id in self._held
 
+    @property
+    def longest_tokens(self) -> int:
+        return self.size.num_tokens
+
     def fits_ever(self, tokens: int) -> bool:
-        return self._blocks(tokens) <= self._pool.num_blocks
+        return tokens <= self.longest_tokens
 
     def lookup(self, request: Request) -> int:
         return len(self._find(request, request.known_tokens - 1)) * self.size.block_tokens

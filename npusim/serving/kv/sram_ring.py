@@ -69,10 +69,13 @@ class SramRingKv:
     def holds(self, request: Request) -> bool:
         return request.request_id in self._held
 
+    @property
+    def longest_tokens(self) -> int:
+        """The ring, which keeps room for a request's whole length; without one, the blocks."""
+        return self.size.memory_tokens or self.size.num_tokens
+
     def fits_ever(self, tokens: int) -> bool:
-        if not self.size.memory_tokens:
-            return self._blocks(tokens) <= self._pool.num_blocks
-        return tokens <= self.size.memory_tokens
+        return tokens <= self.longest_tokens
 
     def lookup(self, request: Request) -> int:
         return 0

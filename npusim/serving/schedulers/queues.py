@@ -34,15 +34,17 @@ class Queues:
         cached prefix then counts as computed. False, and nothing changed, when there is none."""
         if request.swapped:
             return self._swap_in(request)
+        tokens = self.reserved_tokens(request)
         if self.kv.reserve == "chunk":
-            tokens = min(request.known_tokens, self.cache.lookup(request) + new_tokens)
-        else:
-            whole = self.kv.reserve == "output"
-            tokens = request.most_tokens if whole else request.known_tokens
+            tokens = min(tokens, self.cache.lookup(request) + new_tokens)
         if not self.cache.admit(request, tokens):
             return False
         self._start(request)
         return True
+
+    def reserved_tokens(self, request: Request) -> int:
+        """Tokens that it finds room for at once where its prompt is admitted, or arrives, whole."""
+        return request.most_tokens if self.kv.reserve == "output" else request.known_tokens
 
     def make_room(self, request: Request, tokens: int) -> bool:
         """Room for `tokens` tokens of a running request, preempting others, at last itself; False
