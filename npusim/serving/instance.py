@@ -1,13 +1,12 @@
 """An instance: requests → batches → iterations, one after the other or one a pipeline stage."""
 
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import simpy
 
-from npusim.serve_trace import ITERATION_COLUMNS
 from npusim.serving.load import Load
+from npusim.serving.log import Log, add_row
 from npusim.serving.request import NEVER, Request, Work
 from npusim.serving.schedulers import Scheduler
 from npusim.serving.schedulers.progress import Watch
@@ -21,9 +20,6 @@ class Execution(Protocol):
 
     def launch(self, works: Sequence[Work], delay_ps: int = 0) -> tuple[simpy.Event, simpy.Event]:
         """Begins an iteration in `delay_ps`: (the next may begin, all its tokens are out)."""
-
-
-Log = dict[str, array]
 
 
 class Instance:
@@ -122,7 +118,7 @@ class Instance:
 
     def _begin(self, works: Sequence[Work]) -> int:
         """Counts the iteration; returns its row."""
-        now, log, queues = int(self.env.now), self.log, self.queues
+        now, queues = int(self.env.now), self.queues
         decodes = context = tokens = 0
         for work in works:
             if work.request.scheduled_ps == NEVER:
@@ -146,9 +142,7 @@ class Instance:
             "preemptions": queues.num_preemptions - self._seen_preemptions,
         }
         self._seen_preemptions = queues.num_preemptions
-        for name in ITERATION_COLUMNS:
-            log[name].append(values[name])
-        return len(log["instance"]) - 1
+        return add_row(self.log, values)
 
     def _swap(self, request: Request, num_blocks: int) -> None:
         """Blocks leave for swap space, or come back (negative). Assumes that the iteration that
@@ -187,8 +181,3 @@ class Instance:
             observe(works, now - self.log["start_ps"][row])
         self.on_done(self)
         self.wake()
-
-
-def new_log() -> Log:
-    """Empty columns of iterations."""
-    return {name: array("q") for name in ITERATION_COLUMNS}

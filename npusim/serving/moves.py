@@ -1,6 +1,5 @@
 """KV of a request, from instance to instance or in and out of swap space → when it has arrived."""
 
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +8,7 @@ import simpy
 
 from npusim.serve_trace import SWAP_IN, SWAP_OUT, TRANSFER, TRANSFER_COLUMNS
 from npusim.serving.instance import Instance
+from npusim.serving.log import add_row, new_log
 from npusim.serving.request import Request
 
 Duration = Callable[[Instance, Instance, int], int]  # source, destination, tokens → ps
@@ -33,7 +33,7 @@ class MoveLog:
     """Moves so far, as columns."""
 
     def __init__(self) -> None:
-        self.columns = {name: array("q") for name in TRANSFER_COLUMNS}
+        self.columns = new_log(TRANSFER_COLUMNS)
 
     def add_handover(self, handover: Handover, start_ps: int, end_ps: int) -> None:
         """KV that has gone, or goes, from one instance to another."""
@@ -59,8 +59,7 @@ class MoveLog:
             "destination": destination.index, "start_ps": start_ps, "end_ps": end_ps,
             "bytes": num_bytes, "kind": kind,
         }  # fmt: skip
-        for name, column in self.columns.items():
-            column.append(values[name])
+        add_row(self.columns, values)
 
 
 class Moves(Protocol):

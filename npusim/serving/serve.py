@@ -18,10 +18,11 @@ from npusim.serve_trace import (
 )
 from npusim.serving.backend import Backend, backend_of
 from npusim.serving.cluster import FOREVER, Cluster
-from npusim.serving.instance import Instance, Log, new_log
+from npusim.serving.instance import Instance
 from npusim.serving.interrupt import Interrupt
 from npusim.serving.iteration.times import Timings
 from npusim.serving.kv.cache import KV_CACHES
+from npusim.serving.log import Log, new_log
 from npusim.serving.moves import MoveLog
 from npusim.serving.notes import notes
 from npusim.serving.preemptions import PreemptionLog
@@ -72,7 +73,7 @@ class Server:
         self.requests = requests
         self.env = simpy.Environment()
         self.interrupt = Interrupt()
-        self.log = new_log()
+        self.log = new_log(ITERATION_COLUMNS)
         self.moves = MoveLog()
         self.preemptions = PreemptionLog()
         self.timings = timings or Timings(setup)
